@@ -1,0 +1,205 @@
+"""From addresses to a connected socket, TLS included.
+
+Nothing here knows of the pool or of time: `wait` awaits a future until the caller's deadline, or raises.
+"""
+
+import asyncio
+import os
+import socket
+import ssl
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
+
+# RFC 8305 section 5: "One recommended value for a default delay is 250 milliseconds."
+ATTEMPT_DELAY_SECONDS = 0.25
+
+Address = tuple[int, object]
+"""Address family, and the address as `socket.connect` takes it."""
+
+Wait = Callable[[asyncio.Future[None]], Awaitable[None]]
+
+
+class WrapsSocket(Protocol):
+    """What the core asks of `ssl_context`; `ssl.SSLContext` has it."""
+
+    def wrap_socket(
+        self,
+        sock: socket.socket,
+        *,
+        do_handshake_on_connect: bool,
+        suppress_ragged_eofs: bool,
+        server_hostname: str | None,
+    ) -> socket.socket:
+        """A socket that has `do_handshake` and `unwrap`, and takes over the descriptor of `sock`."""
+
+
+class RefusedByAllError(Exception):
+    """No address could be connected to."""
+
+    def __init__(self, failures: list[tuple[object, OSError]]) -> None:
+        super().__init__('; '.join(f'{address}: {failure}' for address, failure in failures))
+        causes = [failure for _, failure in failures]
+        self.cause = causes[0] if len(causes) == 1 else ExceptionGroup('every address failed', causes)
+
+
+def numeric_address(ip_address: str, port: int) -> Address:
+    """One IP address as text. A host name is refused: resolving it is up to the caller."""
+    host, _, scope = ip_address.partition('%')
+    try:
+        if ':' not in host:
+            socket.inet_pton(socket.AF_INET, ip_address)
+            return socket.AF_INET, (ip_address, port)
+        socket.inet_pton(socket.AF_INET6, host)
+        scope_id = int(scope) if scope.isdigit() or not scope else socket.if_nametoindex(scope)
+    except (OSError, ValueError):
+        raise ValueError(f'{ip_address!r} is not an IP address: resolve host names with loop.getaddrinfo') from None
+    return socket.AF_INET6, (host, port, 0, scope_id)
+
+
+def alternated(addresses: Iterable[Address]) -> deque[Address]:
+    """In order and once each, but with the families taking turns (RFC 8305 section 4)."""
+    by_family: dict[int, deque[Address]] = {}
+    for address in dict.fromkeys(addresses):
+        by_family.setdefault(address[0], deque()).append(address)
+    queues = list(by_family.values())
+    turns: deque[Address] = deque()
+    while queues:
+        turns.extend(queue.popleft() for queue in queues)
+        queues = [queue for queue in queues if queue]
+    return turns
+
+
+class Race:
+    """Connects to several addresses as RFC 8305 section 5 says: the first to connect wins, the others are closed."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, addresses: deque[Address]) -> None:
+        self._loop = loop
+        self._waiting = addresses
+        self._running: dict[int, tuple[socket.socket, Address]] = {}
+        self._failures: list[tuple[object, OSError]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._winner: tuple[socket.socket, Address] | None = None
+        self._over: asyncio.Future[None] = loop.create_future()
+
+    async def run(self, wait: Wait) -> tuple[socket.socket, Address]:
+        """The socket of the winner, and its address. Left in any other way, no socket stays open."""
+        try:
+            self._start_next()
+            await wait(self._over)
+        except BaseException:
+            if self._winner is not None:
+                self._winner[0].close()
+            raise
+        finally:
+            self._end()
+        if self._winner is None:
+            raise RefusedByAllError(self._failures)
+        return self._winner
+
+    def _start_next(self) -> None:
+        self._cancel_timer()
+        while self._waiting and self._winner is None:
+            address = self._waiting.popleft()
+            if self._start(address):
+                if self._waiting:
+                    self._timer = self._loop.call_later(ATTEMPT_DELAY_SECONDS, self._start_next)
+                return
+        if not self._running:
+            self._end()
+
+    def _start(self, address: Address) -> bool:
+        """Begin to connect. False where it failed, or won, at once."""
+        family, sockaddr = address
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as failure:
+            self._failures.append((sockaddr, failure))
+            return False
+        fd = sock.fileno()
+        try:
+            sock.setblocking(False)
+            if family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.connect(sockaddr)  # type: ignore[arg-type]
+        except BlockingIOError:
+            self._running[fd] = sock, address
+            self._loop.add_writer(fd, self._on_writable, fd)
+            return True
+        except OSError as failure:
+            sock.close()
+            self._failures.append((sockaddr, failure))
+            return False
+        except BaseException:
+            sock.close()
+            raise
+        self._winner = sock, address
+        return False
+
+    def _on_writable(self, fd: int) -> None:
+        sock, address = self._running.pop(fd)
+        self._loop.remove_writer(fd)
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if not error:
+            self._winner = sock, address
+            self._end()
+            return
+        sock.close()
+        self._failures.append((address[1], OSError(error, os.strerror(error))))
+        self._start_next()
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _end(self) -> None:
+        self._cancel_timer()
+        while self._running:
+            fd, (sock, _) = self._running.popitem()
+            self._loop.remove_writer(fd)
+            sock.close()
+        if not self._over.done():
+            self._over.set_result(None)
+
+
+async def secure(
+    loop: asyncio.AbstractEventLoop,
+    sock: socket.socket,
+    context: WrapsSocket,
+    server_hostname: str | None,
+    wait: Wait,
+) -> socket.socket:
+    """Wrap a connected socket and do the handshake. Left in any other way, the socket is closed."""
+    try:
+        sock = context.wrap_socket(
+            sock, server_hostname=server_hostname, do_handshake_on_connect=False, suppress_ragged_eofs=False
+        )
+        sock.setblocking(False)
+        while True:
+            try:
+                sock.do_handshake()  # type: ignore[attr-defined]
+            except ssl.SSLWantReadError:
+                await _ready(loop, loop.add_reader, loop.remove_reader, sock.fileno(), wait)
+            except ssl.SSLWantWriteError:
+                await _ready(loop, loop.add_writer, loop.remove_writer, sock.fileno(), wait)
+            else:
+                return sock
+    except BaseException:
+        sock.close()
+        raise
+
+
+async def _ready(
+    loop: asyncio.AbstractEventLoop,
+    watch: Callable[..., None],
+    unwatch: Callable[[int], object],
+    fd: int,
+    wait: Wait,
+) -> None:
+    ready: asyncio.Future[None] = loop.create_future()
+    watch(fd, lambda: ready.done() or ready.set_result(None))
+    try:
+        await wait(ready)
+    finally:
+        unwatch(fd)

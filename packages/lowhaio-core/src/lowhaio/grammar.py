@@ -1,0 +1,210 @@
+"""The grammar of HTTP/1.1 on the wire: functions of bytes, no sockets and no waiting.
+
+What RFC 9112 calls ambiguous is refused, never repaired: a `RefusedError` carries the sentence that the caller reads.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+
+Header = tuple[bytes, bytes, int]
+"""Name in lower case, value without the white space around it, bytes of the response up to the end of its line."""
+
+# RFC 9110 section 5.6.2: token = 1*tchar.
+TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+# RFC 9112 section 4: status-line = HTTP-version SP status-code SP [ reason-phrase ]. Servers leave out the second
+# space too. In a reason, and in a value, every byte is let through but NUL, CR and LF (RFC 9110 section 5.5).
+STATUS_LINE = re.compile(rb'HTTP/1\.([01]) ([0-9]{3})(?: [^\0\r\n]*)?\r\n')
+
+# Servers write Content-Length in at most the 19 digits of a signed 64-bit number.
+CONTENT_LENGTH = re.compile(rb'[0-9]{1,19}')
+
+# RFC 9112 section 7.1: chunk-size [ chunk-ext ] CRLF.
+CHUNK_LINE = re.compile(rb'([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\0\r\n]*)?\r\n')
+
+_FRAMING_FIELDS = frozenset((b'connection', b'content-length', b'transfer-encoding'))
+
+
+class RefusedError(Exception):
+    """These bytes are not HTTP/1.1, or can be read in more than one way."""
+
+
+def shown(line: bytes) -> str:
+    """A line for a message: whole when short, else its first bytes."""
+    return repr(line) if len(line) <= 80 else f'{line[:80]!r}…'
+
+
+def parse_headers(lines: Iterable[bytes], start: int, limit: int) -> list[Header]:
+    """Header lines (RFC 9112 section 5), each without its CRLF, the first of which starts at byte `start`."""
+    headers = []
+    end = start
+    for line in lines:
+        name, colon, value = line.partition(b':')
+        # "No whitespace is allowed between the field name and colon." (RFC 9112 section 5.1). A line that continues
+        # the one before (obs-fold, section 5.2) begins with white space, so its name is no token either.
+        if not name or not colon or name.translate(None, TOKEN):
+            raise RefusedError(f'not a header line: {shown(line)}')
+        if len(line) > limit:
+            raise RefusedError(f'header line of {len(line)} bytes, over the limit of {limit}: {shown(line)}')
+        end += len(line) + 2
+        headers.append((name.lower(), value.strip(b' \t'), end))
+    return headers
+
+
+def split_lines(block: bytes) -> list[bytes]:
+    """Lines that CRLF separates. NUL, and CR or LF elsewhere, are refused."""
+    lines = block.split(b'\r\n')
+    # "A recipient of such a bare CR MUST consider that element to be invalid" (RFC 9112 section 2.2). A bare LF is
+    # what two parsers disagree about; 2.2 lets a recipient take it for a line's end, and does not ask for it.
+    breaks = len(lines) - 1
+    if block.count(b'\r') != breaks or block.count(b'\n') != breaks or b'\0' in block:
+        bad = next(line for line in lines if b'\r' in line or b'\n' in line or b'\0' in line)
+        raise RefusedError(f'a bare CR, a bare LF or a NUL in {shown(bad)}')
+    return lines
+
+
+class ResponseFraming:
+    """What the headers of one response say about its body and its connection (RFC 9112 sections 6.3 and 9.3)."""
+
+    __slots__ = ('codings', 'lengths', 'options')
+
+    def __init__(self) -> None:
+        self.lengths: list[bytes] = []
+        self.codings: list[bytes] = []
+        self.options: list[bytes] = []
+
+    def add(self, headers: list[Header]) -> None:
+        """Take note of the headers that matter here."""
+        for name, value, _ in headers:
+            if name in _FRAMING_FIELDS:
+                elements = [element.strip(b' \t') for element in value.split(b',')]
+                if name == b'content-length':
+                    self.lengths += elements
+                elif name == b'connection':
+                    self.options += [element.lower() for element in elements]
+                else:
+                    self.codings += [element.lower() for element in elements]
+
+    def content_length(self) -> int | None:
+        """The length of the body, None where the headers do not say.
+
+        "If a message is received without Transfer-Encoding and with an invalid Content-Length header field, then the
+        message framing is invalid", unless it is a list of one valid value repeated (RFC 9112 section 6.3).
+        """
+        if not self.lengths:
+            return None
+        first = self.lengths[0]
+        if not CONTENT_LENGTH.fullmatch(first) or any(length != first for length in self.lengths):
+            raise RefusedError(f'Content-Length is {shown(b", ".join(self.lengths))}')
+        return int(first)
+
+    def chunked(self) -> bool:
+        """Whether chunked is the final transfer coding; if it is not, the body ends with the connection."""
+        return self.codings[-1] == b'chunked'
+
+    def persists(self, minor: int) -> bool:
+        """Whether the server lets the connection be used again (RFC 9112 section 9.3).
+
+        The doubtful is not reused: both framings in one response, one of which may be an attacker's (section 6.1:
+        "ought to be handled as an error"), chunked twice, and chunked in HTTP/1.0.
+        """
+        if b'close' in self.options:
+            return False
+        if self.codings and (self.lengths or minor == 0 or self.codings.count(b'chunked') != 1):
+            return False
+        return minor == 1 or b'keep-alive' in self.options
+
+
+def is_bare_request(data: bytes) -> bool:
+    """Whether this is a whole request that is only a head, and whose head says nothing of framing or connection."""
+    if data.find(b'\r\n\r\n') != len(data) - 4:
+        return False
+    head = data.lower()
+    return b'content-length' not in head and b'transfer-encoding' not in head and b'connection' not in head
+
+
+class RequestFraming:
+    """Follows a request to its end (RFC 9112 section 6), so that a connection is reused only after all of it was sent.
+
+    A server may answer before it has read the body. Were the connection reused then, the server would read the next
+    request as the rest of this one's body. Nothing is refused here, as what is sent is the caller's: what can't be
+    followed is `doubtful`, and its connection is not reused.
+    """
+
+    __slots__ = ('_chunked', '_left', '_length', '_limit', '_line', '_next', 'close', 'doubtful', 'whole')
+
+    def __init__(self, limit: int) -> None:
+        self.whole = False
+        self.close = False
+        self.doubtful = False
+        self._limit = limit
+        self._line = b''
+        self._next: Callable[[RequestFraming, bytes], None] = RequestFraming._request_line
+        self._length: bytes | None = None
+        self._chunked = False
+        self._left = 0
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Take note of more bytes of the request."""
+        view = memoryview(data)
+        while view and not self.doubtful:
+            if self.whole:
+                self.doubtful = True
+            elif self._left:
+                skipped = min(self._left, len(view))
+                self._left -= skipped
+                view = view[skipped:]
+                self.whole = not self._left and not self._chunked
+            else:
+                view = self._feed_line(view)
+
+    def _feed_line(self, view: memoryview) -> memoryview:
+        piece = bytes(view[: self._limit])
+        taken = piece.find(b'\n') + 1 or len(piece)
+        self._line += piece[:taken]
+        if self._line.endswith(b'\n'):
+            line, self._line = self._line, b''
+            self._next(self, line)
+        elif len(self._line) > self._limit:
+            self.doubtful = True
+        return view[taken:]
+
+    def _request_line(self, _line: bytes) -> None:
+        self._next = RequestFraming._header
+
+    def _header(self, line: bytes) -> None:
+        if line == b'\r\n':
+            self._begin_body()
+            return
+        name, _, value = line[:-2].lower().partition(b':')
+        value = value.strip(b' \t')
+        if not line.endswith(b'\r\n') or b'\r' in value or not name or name.translate(None, TOKEN):
+            self.doubtful = True
+        elif name == b'connection':
+            self.close = self.close or b'close' in [option.strip(b' \t') for option in value.split(b',')]
+        elif name == b'content-length':
+            self.doubtful = not CONTENT_LENGTH.fullmatch(value) or self._length not in (None, value)
+            self._length = value
+        elif name == b'transfer-encoding':
+            self.doubtful = self._chunked or value != b'chunked'
+            self._chunked = True
+
+    def _begin_body(self) -> None:
+        if self._chunked:
+            self._next = RequestFraming._chunk_size
+            self.doubtful = self._length is not None
+        else:
+            self._left = int(self._length or 0)
+            self.whole = not self._left
+
+    def _chunk_size(self, line: bytes) -> None:
+        chunk = CHUNK_LINE.fullmatch(line)
+        size = int(chunk[1], 16) if chunk else 0
+        self.doubtful = chunk is None
+        if size:
+            self._left = size + 2
+        else:
+            self._next = RequestFraming._trailer
+
+    def _trailer(self, line: bytes) -> None:
+        self.whole = line == b'\r\n'

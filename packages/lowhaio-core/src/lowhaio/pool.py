@@ -1,0 +1,476 @@
+"""Places, waiters and idle connections.
+
+A pool has `max` places. At each moment a place is exactly one of
+
+    free         counted in `_free`
+    idle         a link in `_idle`, oldest first, and in the stack of its key
+    granted      the result of a waiter's future; if the waiter can't use it, it passes it on in the same step
+    held         by the `async with` of one `Connection`, from before the connect to the end of the block
+
+and while anybody waits, none is free or idle: whoever gives a place back grants it to the first in the queue.
+"""
+
+import asyncio
+import functools
+import math
+import socket
+import ssl
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from . import exchange
+from .connecting import Address, Race, RefusedByAllError, WrapsSocket, alternated, numeric_address, secure
+from .errors import (
+    ClosedError,
+    ConnectError,
+    ConnectTimeoutError,
+    LocalProtocolError,
+    PoolTimeoutError,
+    TLSError,
+    of_kind,
+)
+from .waiting import AbandonedError, Link, WaitTimeoutError
+
+AddressInfo = tuple[Any, Any, Any, Any, Any]
+"""One entry of what `loop.getaddrinfo` returns: family, type, protocol, canonical name, address."""
+
+Key = tuple[object, object, int, str | None]
+"""Host, port, identity of the `ssl_context`, `server_hostname`."""
+
+Target = tuple[Any, int, WrapsSocket, str | None]
+"""What `Pool.connection` was called with."""
+
+
+def connection_pool(
+    *,
+    max: int,  # noqa: A002  the name is the specification's
+    max_wait_connection_seconds: float,
+    max_requests_per_connection: int,
+    max_idle_seconds: float,
+    max_wait_send_recv_seconds: float,
+    chunk_bytes: int,
+) -> 'Pool':
+    """A pool of connections, for `async with`. There are no defaults: none suits every program.
+
+    Leaving the block closes every connection, idle or in use, and whoever waits in the pool gets an error at once.
+    The pool belongs to the event loop in which its block is entered.
+
+    Args:
+        max: Connections at most: in use, idle and being opened.
+        max_wait_connection_seconds: Seconds for the wait for a place, the connect and the TLS handshake together.
+        max_requests_per_connection: Requests after which a connection is not used again.
+        max_idle_seconds: Seconds after which an unused connection is closed; 0 keeps none.
+        max_wait_send_recv_seconds: Seconds that a send or a receive may go on without a byte of progress.
+        chunk_bytes: Bytes that one receive asks for at most, and the limit of a status line or a header line.
+
+    Raises:
+        TypeError: A setting is not a number of the right type.
+        ValueError: A setting is out of range.
+    """
+    _check_integer('max', max)
+    _check_integer('max_requests_per_connection', max_requests_per_connection)
+    _check_integer('chunk_bytes', chunk_bytes)
+    _check_seconds('max_wait_connection_seconds', max_wait_connection_seconds)
+    _check_seconds('max_wait_send_recv_seconds', max_wait_send_recv_seconds)
+    _check_seconds('max_idle_seconds', max_idle_seconds, zero=True)
+    return Pool(
+        places=max,
+        connect_seconds=max_wait_connection_seconds,
+        requests=max_requests_per_connection,
+        idle_seconds=max_idle_seconds,
+        transfer_seconds=max_wait_send_recv_seconds,
+        chunk_bytes=chunk_bytes,
+    )
+
+
+def _check_integer(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f'{name} must be an int, not {value!r}')
+    if value < 1:
+        raise ValueError(f'{name} must be at least 1, not {value}')
+
+
+def _check_seconds(name: str, value: object, *, zero: bool = False) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f'{name} must be a number of seconds, not {value!r}')
+    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+        raise ValueError(f'{name} must be a finite number of seconds {"from" if zero else "over"} 0, not {value}')
+
+
+class Connection(exchange.Exchange):
+    """One block's hold on a connection; made by `Pool.connection`, and an opaque value to its functions.
+
+    Attributes:
+        reused: Whether an earlier request went over the same connection.
+    """
+
+    __slots__ = ('_keys', '_pool', '_target')
+
+    def __init__(self, pool: 'Pool', keys: Sequence[Key], target: Target) -> None:
+        super().__init__()
+        self._pool = pool
+        self._keys = keys
+        self._target = target
+
+    @property
+    def socket(self) -> socket.socket:
+        """The connected socket, an `ssl.SSLSocket` over TLS: for its addresses, certificate and ALPN protocol."""
+        return self.link.sock
+
+    async def __aenter__(self) -> Self:
+        if self.phase is not exchange.Phase.OUTSIDE or self.serial:
+            raise self.error(LocalProtocolError, 'this block was entered already: call pool.connection once for each')
+        pool = self._pool
+        pool.check_loop()
+        link = pool.take_idle(self._keys)
+        self.lend(link if link is not None else await pool.acquire(self._keys, self._target))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        reusable = self.may_be_followed()
+        self._pool.give_back(self.take_back(), reusable=reusable)
+
+
+class Pool:
+    """What `connection_pool` returns: an asynchronous context manager that yields itself."""
+
+    send = staticmethod(exchange.send)
+    recv_status_line = staticmethod(exchange.recv_status_line)
+    recv_headers = staticmethod(exchange.recv_headers)
+    recv_body = staticmethod(exchange.recv_body)
+
+    def __init__(
+        self,
+        *,
+        places: int,
+        connect_seconds: float,
+        requests: int,
+        idle_seconds: float,
+        transfer_seconds: float,
+        chunk_bytes: int,
+    ) -> None:
+        self._places = self._free = places
+        self._connect_seconds = connect_seconds
+        self._requests = requests
+        self._idle_seconds = idle_seconds
+        self._transfer_seconds = transfer_seconds
+        self._chunk_bytes = chunk_bytes
+        self._loop: asyncio.AbstractEventLoop
+        self._entered = False
+        self._left = False
+        self._links: set[Link] = set()
+        self._idle: dict[Link, None] = {}
+        self._stacks: dict[Key, list[Link]] = {}
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._queue: dict[asyncio.Future[Link | None], Sequence[Key]] = {}
+        self._waits: set[asyncio.Future[Any]] = set()
+
+    async def __aenter__(self) -> Self:
+        if self._entered:
+            raise of_kind(LocalProtocolError, 'the block of this pool was entered already')
+        loop = asyncio.get_running_loop()
+        if getattr(type(loop), 'add_reader', None) in (None, asyncio.AbstractEventLoop.add_reader):
+            raise of_kind(
+                LocalProtocolError,
+                f'{type(loop).__name__} has no add_reader: run the program on asyncio.SelectorEventLoop or uvloop',
+            )
+        self._loop = loop
+        self._entered = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._left = True
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        for future in [*self._waits]:
+            if not future.done():
+                future.set_exception(AbandonedError())
+        for link in [*self._links]:
+            link.close()
+        self._links.clear()
+        self._idle.clear()
+        self._stacks.clear()
+
+    def connection(
+        self,
+        ip_address: str | Iterable[AddressInfo],
+        port: int,
+        ssl_context: WrapsSocket,
+        *,
+        server_hostname: str | None = None,
+    ) -> Connection:
+        """A connection, for `async with`: an idle one that fits, or a new one.
+
+        An idle connection fits if its address is among these, and port, `ssl_context` object and `server_hostname` are
+        the same. The one used last goes out first. Several addresses are raced as in RFC 8305. Leaving the block keeps
+        the connection for reuse if the response ended just where its framing says and nobody asked to close; else it
+        is closed.
+
+        Args:
+            ip_address: What `await loop.getaddrinfo(host, port)` returned, or one IP address. `AF_UNIX` entries work.
+            port: The port, for every address; not used for `AF_UNIX`.
+            ssl_context: An `ssl.SSLContext`, or any object with its `wrap_socket`, such as `NonSSLContext`.
+            server_hostname: The host name for SNI and for the check of the certificate.
+
+        Raises:
+            PoolTimeoutError: No place came free in time.
+            ConnectError: No address could be connected to.
+            ConnectTimeoutError: Connect and handshake took too long.
+            TLSError: The handshake failed, or the certificate was refused.
+            ClosedError: The server closed the connection during the handshake.
+            LocalProtocolError: The pool is not entered, was left, or belongs to another loop.
+            TypeError: `ssl_context` has no `wrap_socket`.
+            ValueError: There is no usable address, or the context checks host names and there is none to check.
+
+        Cancelled while it is entered, its place goes to the next waiter and its sockets are closed.
+        """
+        context = id(ssl_context)
+        keys: Sequence[Key]
+        if isinstance(ip_address, str):
+            keys = ((ip_address, port, context, server_hostname),)
+        else:
+            ip_address = tuple(ip_address)
+            keys = [
+                (_host(info[0], info[4]), port, context, server_hostname)
+                for info in ip_address
+                if info[1] == socket.SOCK_STREAM
+            ]
+        return Connection(self, keys, (ip_address, port, ssl_context, server_hostname))
+
+    # ---- what a Connection asks for
+
+    def check_loop(self) -> None:
+        """Refuse a pool that is not entered, was left, or belongs to another loop."""
+        if self._entered and not self._left and asyncio.get_running_loop() is self._loop:
+            return
+        if not self._entered:
+            reason = 'enter the block of this pool first: async with lowhaio.connection_pool(...) as pool'
+        elif self._left:
+            reason = 'the block of this pool was left'
+        else:
+            reason = 'this pool belongs to another event loop: make one for each loop'
+        raise of_kind(LocalProtocolError, reason)
+
+    def take_idle(self, keys: Sequence[Key]) -> Link | None:
+        """The idle connection used last of those that fit and are still silent."""
+        while self._idle:
+            newest: Link | None = None
+            for key in keys:
+                stack = self._stacks.get(key)
+                if stack and (newest is None or stack[-1].idle_until > newest.idle_until):
+                    newest = stack[-1]
+            if newest is None:
+                return None
+            self._take_out(newest)
+            if newest.idle_until > self._loop.time() and newest.silent():
+                return newest
+            self._close(newest)
+            self._grant(None)
+        return None
+
+    async def acquire(self, keys: Sequence[Key], target: Target) -> Link:
+        """Wait for a place, and open a connection if it comes without one."""
+        addresses = _addresses(keys, target)
+        deadline = self._loop.time() + self._connect_seconds
+        link = await self._place(keys, deadline)
+        if link is not None:
+            return link
+        try:
+            self.check_loop()
+            return await self._open(addresses, target, deadline)
+        except BaseException:
+            self._grant(None)
+            raise
+
+    def give_back(self, link: Link, *, reusable: bool) -> None:
+        """The end of a block."""
+        if self._left:
+            return
+        if reusable:
+            self._grant(link)
+        else:
+            self._close(link)
+            self._grant(None)
+
+    # ---- places
+
+    async def _place(self, keys: Sequence[Key], deadline: float) -> Link | None:
+        """Own a place: with a connection that fits, or without one."""
+        if self._free:
+            self._free -= 1
+            return None
+        if self._idle:
+            oldest = next(iter(self._idle))
+            self._take_out(oldest)
+            self._close(oldest)
+            return None
+        turn: asyncio.Future[Link | None] = self._loop.create_future()
+        self._queue[turn] = keys
+        try:
+            await self._wait(deadline, turn)
+        except WaitTimeoutError:
+            seconds = self._connect_seconds
+            raise PoolTimeoutError(f'no place in {seconds} seconds: all {self._places} are in use') from None
+        except AbandonedError as abandoned:
+            raise of_kind(LocalProtocolError, f'waiting for a place: {abandoned}') from None
+        except BaseException:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self._grant(turn.result())
+            raise
+        finally:
+            self._queue.pop(turn, None)
+        link = turn.result()
+        if link is not None and not link.silent():
+            self._close(link)
+            return None
+        return link
+
+    def _grant(self, link: Link | None) -> None:
+        """Give a place, with a connection or without, to whoever waits longest; else keep it."""
+        while self._queue:
+            turn = next(iter(self._queue))
+            keys = self._queue.pop(turn)
+            if turn.done():
+                continue
+            if link is not None and link.key not in keys:
+                self._close(link)
+                link = None
+            turn.set_result(link)
+            return
+        if link is not None and self._idle_seconds:
+            self._keep(link)
+            return
+        if link is not None:
+            self._close(link)
+        self._free += 1
+
+    async def _wait(self, deadline: float, future: asyncio.Future[Any]) -> None:
+        """Await a future until the deadline, or until the pool is left."""
+        timer = self._loop.call_at(deadline, _fail_if_pending, future)
+        self._waits.add(future)
+        try:
+            await future
+        finally:
+            self._waits.discard(future)
+            timer.cancel()
+
+    # ---- connections
+
+    async def _open(self, addresses: dict[Address, Key], target: Target, deadline: float) -> Link:
+        _, _, context, server_hostname = target
+        wait = functools.partial(self._wait, deadline)
+        doing = 'connecting to ' + ', '.join(str(sockaddr) for _, sockaddr in addresses)
+        try:
+            sock, address = await Race(self._loop, alternated(addresses)).run(wait)
+            doing = f'TLS handshake with {address[1]}'
+            sock = await secure(self._loop, sock, context, server_hostname, wait)
+        except WaitTimeoutError:
+            raise ConnectTimeoutError(f'{doing}: not done within {self._connect_seconds} seconds') from None
+        except AbandonedError as abandoned:
+            raise of_kind(LocalProtocolError, f'{doing}: {abandoned}') from None
+        except RefusedByAllError as refused:
+            raise ConnectError(f'no address could be connected to: {refused}') from refused.cause
+        except OSError as failure:
+            tls = isinstance(failure, ssl.SSLError) and not isinstance(failure, ssl.SSLEOFError)
+            raise of_kind(TLSError if tls else ClosedError, f'{doing}: {failure}') from failure
+        if self._left:
+            sock.close()
+            self.check_loop()
+        link = Link(
+            self._loop,
+            sock,
+            key=addresses[address],
+            context=context,
+            chunk_bytes=self._chunk_bytes,
+            wait_seconds=self._transfer_seconds,
+            requests=self._requests,
+        )
+        self._links.add(link)
+        return link
+
+    def _close(self, link: Link) -> None:
+        self._links.discard(link)
+        link.close()
+
+    # ---- idle connections
+
+    def _keep(self, link: Link) -> None:
+        link.idle_until = self._loop.time() + self._idle_seconds
+        link.on_unasked = self._on_unasked
+        self._idle[link] = None
+        self._stacks.setdefault(link.key, []).append(link)
+        link.watch()
+        if self._idle_timer is None:
+            self._idle_timer = self._loop.call_at(link.idle_until, self._on_idle_timer)
+
+    def _take_out(self, link: Link) -> None:
+        link.on_unasked = None
+        del self._idle[link]
+        stack = self._stacks[link.key]
+        if stack[-1] is link:
+            stack.pop()
+        else:
+            stack.remove(link)
+        if not stack:
+            del self._stacks[link.key]
+
+    def _on_unasked(self, link: Link) -> None:
+        if not link.silent():
+            self._take_out(link)
+            self._close(link)
+            self._grant(None)
+
+    def _on_idle_timer(self) -> None:
+        self._idle_timer = None
+        now = self._loop.time()
+        while self._idle:
+            oldest = next(iter(self._idle))
+            if oldest.idle_until > now:
+                self._idle_timer = self._loop.call_at(oldest.idle_until, self._on_idle_timer)
+                return
+            self._take_out(oldest)
+            self._close(oldest)
+            self._grant(None)
+
+
+def _fail_if_pending(future: asyncio.Future[Any]) -> None:
+    if not future.done():
+        future.set_exception(WaitTimeoutError())
+
+
+def _host(family: int, sockaddr: Any) -> object:
+    """What tells one address from another, whichever way it was given."""
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        return family, sockaddr
+    if len(sockaddr) == 4 and sockaddr[3]:
+        return sockaddr[0], sockaddr[3]
+    return sockaddr[0]
+
+
+def _addresses(keys: Sequence[Key], target: Target) -> dict[Address, Key]:
+    """What to connect to, with the key of each; refused here if it can't be connected to at all."""
+    ip_address, port, context, server_hostname = target
+    if not hasattr(context, 'wrap_socket'):
+        raise TypeError(
+            f'ssl_context must have wrap_socket, and {context!r} has not: pass ssl.create_default_context(), '
+            f'or lowhaio_nonssl.NonSSLContext() for a connection without encryption'
+        )
+    if server_hostname is None and getattr(context, 'check_hostname', False):
+        raise ValueError('ssl_context checks host names: pass server_hostname, the name that was resolved')
+    if isinstance(ip_address, str):
+        return {numeric_address(ip_address, port): keys[0]}
+    infos = [info for info in ip_address if info[1] == socket.SOCK_STREAM]
+    if not infos:
+        raise ValueError(f'no address for a stream socket in {ip_address!r}')
+    addresses: dict[Address, Key] = {}
+    for (family, _, _, _, sockaddr), key in zip(infos, keys, strict=True):
+        if family in (socket.AF_INET, socket.AF_INET6):
+            numeric_address(sockaddr[0], port)
+            sockaddr = (sockaddr[0], port, *sockaddr[2:])
+        addresses.setdefault((family, sockaddr), key)
+    return addresses

@@ -1,0 +1,361 @@
+"""Waiting on one connected socket: readiness, what TLS asks for, and the timer.
+
+A `Link` owns the socket from the end of the handshake to its close. It knows nothing of HTTP.
+
+Two operations may wait at once, one receive and one send; each is a future that a callback of the loop completes.
+
+    reader registered   from the first wait to the close, but for the times in which bytes come and nobody wants them
+    writer registered   only while something waits for it
+    timer               one for both operations; it is never moved, it finds out when it fires whether it was too early
+
+The bytes of a receive are put into `kept` and the future completed without them, so that a wait that is cancelled
+between the two loses nothing: the next receive takes them.
+"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable
+
+# One turn of the loop after so many receives or sends that did not have to wait: at 64 KiB each this is every
+# megabyte, often enough for other tasks and rare enough not to be seen in the throughput of one transfer.
+CALLS_PER_TURN = 16
+
+_READ = 0
+_WRITE = 1
+
+
+class WaitTimeoutError(Exception):
+    """The time of a wait is over."""
+
+
+class AbandonedError(Exception):
+    """The pool was left while something waited in it."""
+
+    def __str__(self) -> str:
+        return 'the pool was left'
+
+
+class BusyError(Exception):
+    """Somebody waits for the same thing already."""
+
+
+class Link:
+    """One connected socket, its TLS included, and the bytes received from it that nobody took yet."""
+
+    __slots__ = (
+        'bytes_received',
+        'bytes_sent',
+        'chunk_bytes',
+        'closed',
+        'context',
+        'drained',
+        'end_is_failure',
+        'failure',
+        'idle_until',
+        'kept',
+        'key',
+        'loop',
+        'on_unasked',
+        'reading',
+        'requests_left',
+        'reused',
+        'sock',
+        'sock_recv',
+        'sock_send',
+        'unread',
+        'wait_seconds',
+        '_calls',
+        '_fd',
+        '_recv_deadline',
+        '_recv_needs',
+        '_recv_waiter',
+        '_send_deadline',
+        '_send_needs',
+        '_send_waiter',
+        '_timer',
+        '_writing',
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        *,
+        key: tuple[object, object, int, str | None],
+        context: object,
+        chunk_bytes: int,
+        wait_seconds: float,
+        requests: int,
+    ) -> None:
+        self.loop = loop
+        self.sock = sock
+        self.sock_recv = sock.recv
+        self.sock_send = sock.send
+        self.chunk_bytes = chunk_bytes
+        self.wait_seconds = wait_seconds
+        self.closed = False
+
+        # What the pool keeps of it. The context is kept alive, as its identity is part of the key.
+        self.key = key
+        self.context = context
+        self.requests_left = requests
+        self.reused = False
+        self.idle_until = 0.0
+        self.on_unasked: Callable[[Link], None] | None = None
+
+        # What was received: `unread` belongs to the exchange, `kept` comes after it.
+        self.unread = b''
+        self.kept: bytes | bytearray | None = None
+        self.drained = False
+        self.failure: Exception | None = None
+        self.end_is_failure: Exception | None = None
+        self.bytes_sent = 0
+        self.bytes_received = 0
+
+        self.reading = False
+        self._writing = False
+        self._fd = sock.fileno()
+        self._recv_waiter: asyncio.Future[None] | None = None
+        self._recv_needs = _READ
+        self._recv_deadline = 0.0
+        self._send_waiter: asyncio.Future[None] | None = None
+        self._send_needs = _WRITE
+        self._send_deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._calls = 0
+
+    # ---- receiving
+
+    async def receive(self) -> bytes:
+        """The next bytes, at most `chunk_bytes` of them; `b''` at the end of the stream.
+
+        Raises what the socket raised, `WaitTimeoutError` after `wait_seconds` without a byte, `BusyError` where
+        another task waits in here. Cancelling it loses no byte.
+        """
+        if self.kept is None:
+            if not self.drained:
+                if self._calls >= CALLS_PER_TURN:
+                    self._calls = 0
+                    await asyncio.sleep(0)
+                self._calls += 1
+                self._try_receive(self.chunk_bytes)
+            while self.kept is None:
+                if self.failure is not None:
+                    raise self.failure
+                self._calls = 0
+                await self._until_received()
+        data = bytes(self.kept)
+        self.kept = None
+        if not data and self.end_is_failure is not None:
+            raise self.end_is_failure
+        return data
+
+    def at_rest(self) -> bool:
+        """Whether every byte received was taken, nothing failed, and nobody waits to receive."""
+        return (
+            not self.unread
+            and self.kept is None
+            and self.failure is None
+            and self.end_is_failure is None
+            and (self._recv_waiter is None or self._recv_waiter.done())
+        )
+
+    def silent(self) -> bool:
+        """Whether nothing is to be received now: not a byte, not the end, no error. Else the link is of no more use."""
+        return self.at_rest() and not self._try_receive(1) and self._recv_needs == _READ
+
+    def watch(self) -> None:
+        """Have the loop tell when something can be received."""
+        if not self.reading:
+            self.reading = True
+            self.loop.add_reader(self._fd, self._on_readable)
+
+    def _try_receive(self, size: int) -> bool:
+        """Receive without waiting. True when something came: `kept` has the bytes, or `failure` the error."""
+        try:
+            data = self.sock_recv(size)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            self._recv_needs = _READ
+        except ssl.SSLWantWriteError:
+            self._recv_needs = _WRITE
+        except Exception as failure:
+            self.failure = failure
+            self.drained = False
+            return True
+        else:
+            self.kept = data
+            self.bytes_received += len(data)
+            self.drained = False
+            return True
+        self.drained = True
+        return False
+
+    def _until_received(self) -> asyncio.Future[None]:
+        if self._recv_waiter is not None and not self._recv_waiter.done():
+            raise BusyError('another task is receiving')
+        waiter = self._recv_waiter = self.loop.create_future()
+        if self._recv_needs == _WRITE:
+            self._watch_writable()
+        elif not self.reading:
+            self.watch()
+        self._recv_deadline = self.loop.time() + self.wait_seconds
+        if self._timer is None:
+            self._timer = self.loop.call_at(self._recv_deadline, self._on_timer)
+        return waiter
+
+    def _on_readable(self) -> None:
+        sender = self._send_waiter
+        sending = sender is not None and not sender.done()
+        if sending and self._send_needs == _READ:
+            self._send_waiter = None
+            _complete(sender)
+            return
+        receiver = self._recv_waiter
+        if receiver is not None and not receiver.done() and self._recv_needs == _READ:
+            if self._try_receive(self.chunk_bytes):
+                self._recv_waiter = None
+                receiver.set_result(None)
+            elif self._recv_needs == _WRITE:
+                self._watch_writable()
+        elif sending and (self.kept is None or len(self.kept) < self.chunk_bytes):
+            self._keep()
+        elif self.on_unasked is not None:
+            self.on_unasked(self)
+        else:
+            self._pause()
+
+    def _keep(self) -> None:
+        """Receive while a send waits: the server may answer before it has read the request, and then reset."""
+        kept = self.kept if isinstance(self.kept, bytearray) else bytearray(self.kept or b'')
+        self.kept = None
+        received = self._try_receive(self.chunk_bytes - len(kept))
+        if self.kept:
+            kept += self.kept
+        elif received:
+            self._pause()
+        self.kept = kept or None
+
+    def _pause(self) -> None:
+        if self.reading:
+            self.reading = False
+            self.loop.remove_reader(self._fd)
+
+    # ---- sending
+
+    def try_send(self, data: bytes | memoryview) -> int:
+        """Send without waiting; how many bytes the socket took."""
+        try:
+            sent = self.sock_send(data)
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            self._send_needs = _WRITE
+            return 0
+        except ssl.SSLWantReadError:
+            self._send_needs = _READ
+            return 0
+        except Exception as failure:
+            # A socket tells of a reset once. As a send was told, the end of the stream proves no body whole.
+            self.end_is_failure = failure
+            self.drained = False
+            raise
+        self.bytes_sent += sent
+        return sent
+
+    async def send_rest(self, data: memoryview) -> None:
+        """Send all of it, waiting where the socket is full.
+
+        Raises what the socket raised, and `WaitTimeoutError` after `wait_seconds` in which it took no byte. Cancelled
+        or failed, an unknown part of `data` was sent.
+        """
+        deadline = 0.0
+        while data:
+            sent = self.try_send(data)
+            if not sent:
+                self._calls = 0
+                deadline = deadline or self.loop.time() + self.wait_seconds
+                await self._until_sendable(deadline)
+                continue
+            deadline = 0.0
+            data = data[sent:]
+            self._calls += 1
+            if self._calls >= CALLS_PER_TURN:
+                self._calls = 0
+                await asyncio.sleep(0)
+
+    def _until_sendable(self, deadline: float) -> asyncio.Future[None]:
+        waiter = self._send_waiter = self.loop.create_future()
+        if self._send_needs == _WRITE:
+            self._watch_writable()
+        self.watch()
+        self._send_deadline = deadline
+        if self._timer is None:
+            self._timer = self.loop.call_at(deadline, self._on_timer)
+        return waiter
+
+    def _watch_writable(self) -> None:
+        if not self._writing:
+            self._writing = True
+            self.loop.add_writer(self._fd, self._on_writable)
+
+    def _on_writable(self) -> None:
+        self._writing = False
+        self.loop.remove_writer(self._fd)
+        if self._send_needs == _WRITE:
+            waiter, self._send_waiter = self._send_waiter, None
+            _complete(waiter)
+        if self._recv_needs == _WRITE:
+            self._recv_needs = _READ
+            self.watch()
+            self._on_readable()
+
+    # ---- the timer, and the end
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        now = self.loop.time()
+        earliest = 0.0
+        for waiter, deadline in (
+            (self._recv_waiter, self._recv_deadline),
+            (self._send_waiter, self._send_deadline),
+        ):
+            if waiter is None or waiter.done():
+                continue
+            if deadline <= now:
+                waiter.set_exception(WaitTimeoutError())
+            else:
+                earliest = min(earliest or deadline, deadline)
+        if earliest:
+            self._timer = self.loop.call_at(earliest, self._on_timer)
+
+    def close(self, failure: Exception | None = None) -> None:
+        """Say close_notify without waiting for the other side's, and close. Who waits in here gets `failure`."""
+        if self.closed:
+            return
+        self.closed = True
+        self._pause()
+        if self._writing:
+            self._writing = False
+            self.loop.remove_writer(self._fd)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        with contextlib.suppress(OSError, ValueError):
+            self.sock.unwrap()  # type: ignore[attr-defined]
+        self.sock.close()
+        self.failure = failure or AbandonedError()
+        self.kept = None
+        self.drained = True
+        self.sock_send = self._refuse
+        for waiter in (self._recv_waiter, self._send_waiter):
+            if waiter is not None and not waiter.done():
+                waiter.set_exception(self.failure)
+
+    def _refuse(self, *_: object) -> int:
+        assert self.failure is not None
+        raise self.failure
+
+
+def _complete(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)
