@@ -105,7 +105,7 @@ class Race:
                 if self._waiting:
                     self._timer = self._loop.call_later(ATTEMPT_DELAY_SECONDS, self._start_next)
                 return
-        if not self._running:
+        if self._winner is not None or not self._running:
             self._end()
 
     def _start(self, address: Address) -> bool:
@@ -198,8 +198,13 @@ async def _ready(
     wait: Wait,
 ) -> None:
     ready: asyncio.Future[None] = loop.create_future()
-    watch(fd, lambda: ready.done() or ready.set_result(None))
+    watch(fd, _set_if_pending, ready)
     try:
         await wait(ready)
     finally:
         unwatch(fd)
+
+
+def _set_if_pending(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -27,6 +27,7 @@ from .errors import (
 )
 from .grammar import (
     STATUS_LINE,
+    Field,
     Header,
     RefusedError,
     RequestFraming,
@@ -34,9 +35,8 @@ from .grammar import (
     is_bare_request,
     parse_headers,
     shown,
-    split_lines,
 )
-from .waiting import AbandonedError, BusyError, Link, WaitTimeoutError
+from .waiting import AbandonedError, BusyError, EndedError, Link, LongLineError, WaitTimeoutError
 
 
 class Phase(enum.Enum):
@@ -55,9 +55,13 @@ class Framing(enum.Enum):
     LENGTH = 'as many bytes as were announced, or none'
     CHUNKED = 'what the caller finds in the chunks'
     CLOSE = 'the end of the stream'
+    TUNNEL = 'the end of the stream, and until then both sides send what they like'
 
 
 _OUTSIDE, _IDLE, _STATUS, _HEADERS, _BODY = Phase
+_LENGTH, _CHUNKED, _CLOSE, _TUNNEL = Framing
+_NO_FIELDS: list[Field] = []
+_NO_HEADERS: Iterator[Header] = iter(())
 
 
 class Exchange:
@@ -67,32 +71,30 @@ class Exchange:
         'code',
         'complete',
         'cursor',
+        'fields',
         'framing',
         'headers',
-        'is_connect',
-        'is_head',
         'left',
         'link',
+        'method',
         'minor',
         'persists',
         'phase',
         'phase_after_headers',
         'request',
         'reused',
-        'seen',
         'sending',
         'serial',
         'taken',
     )
 
     link: Link
+    fields: list[Field]
+    headers: Iterator[Header]
+    phase_after_headers: Phase | None
 
     def __init__(self) -> None:
         self.phase = _OUTSIDE
-        self.reused = False
-        self.sending = False
-        self.complete = False
-        self.cursor = 0
         self.serial = 0
 
     def lend(self, link: Link) -> None:
@@ -100,6 +102,9 @@ class Exchange:
         self.link = link
         self.reused = link.reused
         self.phase = _IDLE
+        self.complete = False
+        self.sending = False
+        self.cursor = 0
         link.bytes_sent = link.bytes_received = 0
 
     def take_back(self) -> Link:
@@ -111,14 +116,19 @@ class Exchange:
     def may_be_followed(self) -> bool:
         """Whether another request may follow on this connection; in doubt not."""
         link = self.link
-        if self.sending or link.requests_left < 1 or not link.at_rest():
+        if self.phase is not _IDLE:
+            request = self.request
+            if not self.complete or not self.persists:
+                return False
+            if request is not None and (request.close or request.doubtful or not request.whole):
+                return False
+        return not self.sending and link.requests_left > 0 and link.at_rest()
+
+    def is_over(self) -> bool:
+        """Whether both messages are whole, so that what is sent next is another request."""
+        if self.phase is _OUTSIDE or not self.complete or self.framing is _TUNNEL:
             return False
-        if self.phase is _IDLE:
-            return True
-        request = self.request
-        if request is not None and (request.close or request.doubtful or not request.whole):
-            return False
-        return self.complete and self.persists
+        return self.request is None or self.request.whole
 
     # ---- the request
 
@@ -134,23 +144,34 @@ class Exchange:
             raise self.error(
                 LocalProtocolError, f'the first send of a request holds its method and a space, not {shown(start)}'
             )
-        self.reused = link.reused
-        self.phase = _IDLE
-        link.bytes_sent = link.bytes_received = 0
-        # RFC 9112 section 9.2: what is received with no request outstanding is not a response to the next one.
-        if (again or not link.reading) and not link.silent():
-            self.fail_unasked()
+        if again or not link.reading:
+            self.check_silence()
+        if start is data and is_bare_request(data):
+            self.request = None
+        else:
+            self.request = RequestFraming(link.chunk_bytes)
+            self.request.feed(data)
         link.reused = True
         link.requests_left -= 1
-        self.request = None if is_bare_request(start) and len(start) == len(data) else RequestFraming(link.chunk_bytes)
-        if self.request is not None:
-            self.request.feed(data)
-        self.is_head = method == b'HEAD '
-        self.is_connect = method == b'CONNECT '
+        self.method = method
         self.complete = False
         self.cursor = self.taken = 0
         self.phase = _STATUS
         self.serial += 1
+
+    def check_silence(self) -> None:
+        """What is received with no request outstanding is not a response to the next one (RFC 9112 section 9.2)."""
+        link = self.link
+        self.phase = _IDLE
+        self.reused = link.reused
+        link.bytes_sent = link.bytes_received = 0
+        if link.silent():
+            return
+        if link.failure is not None:
+            self.fail(link.failure, 'the request')
+        if not link.kept:
+            raise self.error(ClosedError, 'the server closed the connection before the request')
+        raise self.error(RemoteProtocolError, 'the server sent something before the request')
 
     def go_on(self, data: bytes | memoryview) -> None:
         """More bytes of the request that began."""
@@ -163,37 +184,6 @@ class Exchange:
 
     # ---- the response
 
-    async def receive(self, awaited: str) -> bytes:
-        """The next bytes, or the error that there are none."""
-        try:
-            data = await self.link.receive()
-        except Exception as failure:
-            self.fail(failure, awaited)
-        if not data:
-            raise self.error(ClosedError, f'the server closed the connection before {awaited}')
-        return data
-
-    async def receive_line(self, awaited: str) -> None:
-        """Have a whole line in `unread`. Each byte is looked at once, however slowly they come."""
-        link = self.link
-        if not link.unread:
-            link.unread = await self.receive(awaited)
-        if b'\n' in link.unread:
-            return
-        line = bytearray(link.unread)
-        try:
-            while True:
-                if len(line) > link.chunk_bytes + 1:
-                    raise self.error(
-                        RemoteProtocolError, f'{awaited}: no end after {len(line)} bytes, the limit is {link.chunk_bytes}'
-                    )
-                data = await self.receive(awaited)
-                line += data
-                if b'\n' in data:
-                    return
-        finally:
-            link.unread = bytes(line)
-
     def begin_response(self) -> None:
         """Take the status line off `unread`."""
         link = self.link
@@ -201,18 +191,18 @@ class Exchange:
         if line is None:
             start = link.unread[: link.unread.find(b'\n') + 1]
             raise self.error(RemoteProtocolError, f'not a status line of HTTP/1.0 or HTTP/1.1: {shown(start)}')
-        if line.end() - 2 > link.chunk_bytes:
+        size = line.end()
+        if size - 2 > link.chunk_bytes:
             raise self.error(
-                RemoteProtocolError, f'status line of {line.end() - 2} bytes, over the limit of {link.chunk_bytes}'
+                RemoteProtocolError, f'status line of {size - 2} bytes, over the limit of {link.chunk_bytes}'
             )
-        self.minor = 0 if line[1] == b'0' else 1
-        self.code = line[2]
-        self.taken += line.end()
-        self.cursor = self.taken
-        link.unread = link.unread[line.end() :]
-        self.seen = ResponseFraming()
-        self.headers: Iterator[Header] = iter(())
-        self.phase_after_headers: Phase | None = None
+        minor, self.code = line.groups()
+        self.minor = int(minor)
+        self.cursor = self.taken = self.taken + size
+        link.unread = link.unread[size:]
+        self.fields = _NO_FIELDS
+        self.headers = _NO_HEADERS
+        self.phase_after_headers = None
         self.phase = _HEADERS
 
     def take_headers(self) -> None:
@@ -228,42 +218,43 @@ class Exchange:
         whole = end >= 0
         if not whole:
             end = unread.rfind(b'\r\n')
-        lines = split_lines(unread[:end] if end >= 0 else unread)
-        headers = parse_headers(lines, self.taken, link.chunk_bytes)
-        self.seen.add(headers)
+        headers, fields = parse_headers(unread[:end] if end >= 0 else unread, self.taken, link.chunk_bytes)
         self.taken = headers[-1][2]
-        link.unread = unread[end + 2 :]
+        self.fields = self.fields + fields if self.fields else fields
         if whole:
             link.unread = unread[end + 4 :]
             self.taken += 2
             self.end_headers()
+        else:
+            link.unread = unread[end + 2 :]
         self.headers = iter(headers)
 
     def end_headers(self) -> None:
         """Decide what ends the body, in the order of RFC 9112 section 6.3."""
         code = self.code
-        self.framing = Framing.LENGTH
+        said = ResponseFraming(self.minor, self.fields)
+        self.framing = _LENGTH
         self.left = 0
-        self.persists = self.seen.persists(self.minor)
+        self.persists = said.persists
         self.phase_after_headers = _BODY
-        if code == b'101' or (self.is_connect and code.startswith(b'2')):
-            self.framing = Framing.CLOSE
+        if code == b'101' or (self.method == b'CONNECT ' and code.startswith(b'2')):
+            self.framing = _TUNNEL
         elif code.startswith(b'1'):
             self.phase_after_headers = _STATUS
             return
-        elif self.is_head or code in (b'204', b'304'):
+        elif self.method == b'HEAD ' or code in (b'204', b'304'):
             pass
-        elif self.seen.codings:
-            self.framing = Framing.CHUNKED if self.seen.chunked() else Framing.CLOSE
+        elif said.codings:
+            self.framing = _CHUNKED if said.chunked else _CLOSE
         else:
-            length = self.seen.content_length()
+            length = said.content_length()
             if length is None:
-                self.framing = Framing.CLOSE
+                self.framing = _CLOSE
             else:
                 self.left = length
-        if self.framing is Framing.CLOSE:
+        if self.framing is _CLOSE or self.framing is _TUNNEL:
             self.persists = False
-        self.complete = self.framing is Framing.LENGTH and self.left == 0
+        self.complete = self.framing is _LENGTH and self.left == 0
 
     # ---- errors
 
@@ -282,31 +273,25 @@ class Exchange:
             return self.error(LocalProtocolError, f'{function} called {self.phase.value}')
         return self.error(LocalProtocolError, f'{function} called with cursor {cursor!r}, the last was {self.cursor}')
 
-    def check(self, serial: int) -> None:
-        """Stop a generator that outlived its exchange: what it would receive belongs to another."""
-        if serial != self.serial:
-            raise self.error(LocalProtocolError, 'the exchange of this generator is over')
+    def outlived(self) -> LowhaioError:
+        """The error of a generator that outlived its exchange: what it would receive belongs to another."""
+        return self.error(LocalProtocolError, 'the exchange of this generator is over')
 
     def fail(self, failure: Exception, awaited: str) -> NoReturn:
         """Raise what the layer below raised as an error that says what it was for."""
         if isinstance(failure, WaitTimeoutError):
             message = f'{awaited}: not a byte for {self.link.wait_seconds} seconds'
             raise self.error(TransferTimeoutError, message) from None
+        if isinstance(failure, EndedError):
+            raise self.error(ClosedError, f'the server closed the connection before {awaited}') from None
+        if isinstance(failure, (RefusedError, LongLineError)):
+            raise self.error(RemoteProtocolError, f'{awaited}: {failure}') from None
         if isinstance(failure, (AbandonedError, BusyError)):
             raise self.error(LocalProtocolError, f'{awaited}: {failure}') from None
         if isinstance(failure, ssl.SSLEOFError):
             raise self.error(ClosedError, f'{awaited}: the TLS stream ended without close_notify') from failure
         kind = TLSError if isinstance(failure, ssl.SSLError) else ClosedError
         raise self.error(kind, f'{awaited}: {failure}') from failure
-
-    def fail_unasked(self) -> NoReturn:
-        """Raise why a connection that should be silent is not."""
-        link = self.link
-        if link.failure is not None:
-            self.fail(link.failure, 'the request')
-        if not link.kept:
-            raise self.error(ClosedError, 'the server closed the connection before the request')
-        raise self.error(RemoteProtocolError, 'the server sent something before the request')
 
 
 async def send(connection: Exchange, data: bytes | bytearray | memoryview) -> None:
@@ -336,7 +321,7 @@ async def send(connection: Exchange, data: bytes | bytearray | memoryview) -> No
         return
     if connection.sending:
         raise connection.error(LocalProtocolError, 'an earlier send is under way, failed or was cancelled')
-    if connection.phase is _IDLE or (connection.complete and connection.may_be_followed()):
+    if connection.phase is _IDLE or connection.is_over():
         connection.begin(data)
     else:
         connection.go_on(data)
@@ -375,7 +360,14 @@ async def recv_status_line(connection: Exchange, cursor: int = 0) -> tuple[bytes
     """
     if connection.phase is not _STATUS or cursor != connection.cursor:
         raise connection.misused('recv_status_line', cursor)
-    await connection.receive_line('the status line')
+    link = connection.link
+    try:
+        if not link.unread:
+            link.unread = await link.receive()
+        if b'\n' not in link.unread:
+            await link.receive_line()
+    except Exception as failure:
+        connection.fail(failure, 'the status line')
     connection.begin_response()
     return connection.code, connection.cursor
 
@@ -405,19 +397,24 @@ async def recv_headers(connection: Exchange, cursor: int) -> AsyncGenerator[Head
     if connection.phase is not _HEADERS or cursor != connection.cursor:
         raise connection.misused('recv_headers', cursor)
     serial = connection.serial
+    link = connection.link
     while True:
         for header in connection.headers:
             connection.cursor = header[2]
             yield header
-            connection.check(serial)
+            if connection.serial != serial:
+                raise connection.outlived()
         if connection.phase_after_headers is not None:
             connection.phase = connection.phase_after_headers
             return
-        await connection.receive_line('the end of the headers')
         try:
+            if not link.unread:
+                link.unread = await link.receive()
+            if b'\n' not in link.unread:
+                await link.receive_line()
             connection.take_headers()
-        except RefusedError as refused:
-            raise connection.error(RemoteProtocolError, str(refused)) from None
+        except Exception as failure:
+            connection.fail(failure, 'the headers')
 
 
 async def recv_body(connection: Exchange, cursor: int) -> AsyncGenerator[bytes, bytes | None]:
@@ -446,20 +443,22 @@ async def recv_body(connection: Exchange, cursor: int) -> AsyncGenerator[bytes, 
         raise connection.misused('recv_body', cursor)
     serial = connection.serial
     link = connection.link
-    while not connection.complete:
-        data, link.unread = link.unread, b''
-        if not data:
-            if connection.framing is not Framing.CLOSE:
-                data = await connection.receive('the end of the body')
-            else:
-                try:
-                    data = await link.receive()
-                except Exception as failure:
-                    connection.fail(failure, 'the body')
-                if not data:
-                    connection.complete = True
-                    return
-        if connection.framing is Framing.LENGTH:
+    while True:
+        if connection.serial != serial:
+            raise connection.outlived()
+        if connection.complete:
+            return
+        try:
+            data = link.unread or await link.receive()
+        except EndedError as ended:
+            if connection.framing is _LENGTH or connection.framing is _CHUNKED:
+                connection.fail(ended, 'the end of the body')
+            connection.complete = True
+            return
+        except Exception as failure:
+            connection.fail(failure, 'the body')
+        link.unread = b''
+        if connection.framing is _LENGTH:
             left = connection.left - len(data)
             if left < 0:
                 data, link.unread = data[:left], data[left:]
@@ -467,10 +466,8 @@ async def recv_body(connection: Exchange, cursor: int) -> AsyncGenerator[bytes, 
             connection.left = left
             connection.complete = not left
             yield data
-            connection.check(serial)
         else:
             surplus = yield data
-            connection.check(serial)
-            if surplus is not None and connection.framing is Framing.CHUNKED:
+            if surplus is not None and connection.serial == serial and connection.framing is _CHUNKED:
                 connection.complete = True
                 connection.persists = connection.persists and not surplus

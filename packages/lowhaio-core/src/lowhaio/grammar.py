@@ -4,7 +4,7 @@ What RFC 9112 calls ambiguous is refused, never repaired: a `RefusedError` carri
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 Header = tuple[bytes, bytes, int]
 """Name in lower case, value without the white space around it, bytes of the response up to the end of its line."""
@@ -16,13 +16,31 @@ TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrs
 # space too. In a reason, and in a value, every byte is let through but NUL, CR and LF (RFC 9110 section 5.5).
 STATUS_LINE = re.compile(rb'HTTP/1\.([01]) ([0-9]{3})(?: [^\0\r\n]*)?\r\n')
 
-# Servers write Content-Length in at most the 19 digits of a signed 64-bit number.
-CONTENT_LENGTH = re.compile(rb'[0-9]{1,19}')
+# A length is at most a signed 64-bit number, as more than that no server has written.
+_LENGTH_DIGITS_MAX = 19
 
 # RFC 9112 section 7.1: chunk-size [ chunk-ext ] CRLF.
 CHUNK_LINE = re.compile(rb'([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\0\r\n]*)?\r\n')
 
-_FRAMING_FIELDS = frozenset((b'connection', b'content-length', b'transfer-encoding'))
+# Header names that matter to the core, at the start of a line whatever ends the line before.
+_NAMES_IN_REQUEST = re.compile(rb'[\r\n][ \t]*(?:connection|content-length|transfer-encoding)', re.IGNORECASE)
+_FRAMING_NAMES = frozenset((b'connection', b'content-length', b'transfer-encoding'))
+
+# Most header lines of a server are the same from one response to the next. What they parse to is kept for lines with
+# these names, none of which carries anything private, and for at most so many lines.
+_KEPT_LINES_MAX = 512
+_KEPT_NAMES = _FRAMING_NAMES | frozenset(
+    (
+        b'accept-ranges',
+        b'cache-control',
+        b'content-encoding',
+        b'content-type',
+        b'date',
+        b'keep-alive',
+        b'server',
+        b'vary',
+    )
+)
 
 
 class RefusedError(Exception):
@@ -34,56 +52,79 @@ def shown(line: bytes) -> str:
     return repr(line) if len(line) <= 80 else f'{line[:80]!r}…'
 
 
-def parse_headers(lines: Iterable[bytes], start: int, limit: int) -> list[Header]:
-    """Header lines (RFC 9112 section 5), each without its CRLF, the first of which starts at byte `start`."""
+Field = tuple[bytes, bytes, tuple[bytes, ...]]
+"""Name in lower case, value, and for a header that matters to framing the elements of its list, else nothing."""
+
+_kept_lines: dict[bytes, Field] = {}
+
+
+def parse_headers(block: bytes, start: int, limit: int) -> tuple[list[Header], list[Field]]:
+    """Header lines (RFC 9112 section 5) with CRLF between them, the first of which starts at byte `start`.
+
+    Returns all of them, and those that matter to framing once more.
+    """
     headers = []
-    end = start
-    for line in lines:
-        name, colon, value = line.partition(b':')
-        # "No whitespace is allowed between the field name and colon." (RFC 9112 section 5.1). A line that continues
-        # the one before (obs-fold, section 5.2) begins with white space, so its name is no token either.
-        if not name or not colon or name.translate(None, TOKEN):
-            raise RefusedError(f'not a header line: {shown(line)}')
-        if len(line) > limit:
-            raise RefusedError(f'header line of {len(line)} bytes, over the limit of {limit}: {shown(line)}')
-        end += len(line) + 2
-        headers.append((name.lower(), value.strip(b' \t'), end))
-    return headers
+    framing = []
+    for line in block.split(b'\r\n'):
+        size = len(line)
+        if size > limit:
+            raise RefusedError(f'header line of {size} bytes, over the limit of {limit}: {shown(line)}')
+        field = _kept_lines.get(line) or parse_line(line)
+        name, value, elements = field
+        start += size + 2
+        headers.append((name, value, start))
+        if elements:
+            framing.append(field)
+    return headers, framing
 
 
-def split_lines(block: bytes) -> list[bytes]:
-    """Lines that CRLF separates. NUL, and CR or LF elsewhere, are refused."""
-    lines = block.split(b'\r\n')
+def parse_line(line: bytes) -> Field:
+    """One header line without its CRLF."""
+    name, colon, value = line.partition(b':')
+    # "No whitespace is allowed between the field name and colon." (RFC 9112 section 5.1). A line that continues the
+    # one before (obs-fold, section 5.2) begins with white space, so its name is no token either.
+    if not name or not colon or name.translate(None, TOKEN):
+        raise RefusedError(f'not a header line: {shown(line)}')
     # "A recipient of such a bare CR MUST consider that element to be invalid" (RFC 9112 section 2.2). A bare LF is
     # what two parsers disagree about; 2.2 lets a recipient take it for a line's end, and does not ask for it.
-    breaks = len(lines) - 1
-    if block.count(b'\r') != breaks or block.count(b'\n') != breaks or b'\0' in block:
-        bad = next(line for line in lines if b'\r' in line or b'\n' in line or b'\0' in line)
-        raise RefusedError(f'a bare CR, a bare LF or a NUL in {shown(bad)}')
-    return lines
+    if b'\r' in value or b'\n' in value or b'\0' in value:
+        raise RefusedError(f'a bare CR, a bare LF or a NUL in {shown(line)}')
+    name = name.lower()
+    value = value.strip(b' \t')
+    elements = tuple(e.strip(b' \t').lower() for e in value.split(b',')) if name in _FRAMING_NAMES else ()
+    field = name, value, elements
+    if name in _KEPT_NAMES:
+        if len(_kept_lines) >= _KEPT_LINES_MAX:
+            _kept_lines.clear()
+        _kept_lines[line] = field
+    return field
 
 
 class ResponseFraming:
     """What the headers of one response say about its body and its connection (RFC 9112 sections 6.3 and 9.3)."""
 
-    __slots__ = ('codings', 'lengths', 'options')
+    __slots__ = ('chunked', 'codings', 'lengths', 'persists')
 
-    def __init__(self) -> None:
-        self.lengths: list[bytes] = []
-        self.codings: list[bytes] = []
-        self.options: list[bytes] = []
-
-    def add(self, headers: list[Header]) -> None:
-        """Take note of the headers that matter here."""
-        for name, value, _ in headers:
-            if name in _FRAMING_FIELDS:
-                elements = [element.strip(b' \t') for element in value.split(b',')]
-                if name == b'content-length':
-                    self.lengths += elements
-                elif name == b'connection':
-                    self.options += [element.lower() for element in elements]
-                else:
-                    self.codings += [element.lower() for element in elements]
+    def __init__(self, minor: int, fields: list[Field]) -> None:
+        lengths: tuple[bytes, ...] = ()
+        codings: tuple[bytes, ...] = ()
+        options: tuple[bytes, ...] = ()
+        for name, _, elements in fields:
+            if name == b'content-length':
+                lengths += elements
+            elif name == b'connection':
+                options += elements
+            else:
+                codings += elements
+        self.lengths = lengths
+        self.codings = codings
+        self.persists = (minor == 1 or b'keep-alive' in options) and b'close' not in options
+        if codings:
+            self.chunked = codings[-1] == b'chunked'
+            # The doubtful is not reused: both framings in one response, one of which may be an attacker's (section
+            # 6.1: "ought to be handled as an error"), chunked twice, and chunked in HTTP/1.0.
+            if lengths or minor == 0 or codings.count(b'chunked') != 1:
+                self.persists = False
 
     def content_length(self) -> int | None:
         """The length of the body, None where the headers do not say.
@@ -91,36 +132,23 @@ class ResponseFraming:
         "If a message is received without Transfer-Encoding and with an invalid Content-Length header field, then the
         message framing is invalid", unless it is a list of one valid value repeated (RFC 9112 section 6.3).
         """
-        if not self.lengths:
+        lengths = self.lengths
+        if not lengths:
             return None
-        first = self.lengths[0]
-        if not CONTENT_LENGTH.fullmatch(first) or any(length != first for length in self.lengths):
-            raise RefusedError(f'Content-Length is {shown(b", ".join(self.lengths))}')
+        first = lengths[0]
+        if not is_content_length(first) or lengths.count(first) != len(lengths):
+            raise RefusedError(f'Content-Length is {shown(b", ".join(lengths))}')
         return int(first)
 
-    def chunked(self) -> bool:
-        """Whether chunked is the final transfer coding; if it is not, the body ends with the connection."""
-        return self.codings[-1] == b'chunked'
 
-    def persists(self, minor: int) -> bool:
-        """Whether the server lets the connection be used again (RFC 9112 section 9.3).
-
-        The doubtful is not reused: both framings in one response, one of which may be an attacker's (section 6.1:
-        "ought to be handled as an error"), chunked twice, and chunked in HTTP/1.0.
-        """
-        if b'close' in self.options:
-            return False
-        if self.codings and (self.lengths or minor == 0 or self.codings.count(b'chunked') != 1):
-            return False
-        return minor == 1 or b'keep-alive' in self.options
+def is_content_length(value: bytes) -> bool:
+    """Content-Length = 1*DIGIT (RFC 9110 section 8.6)."""
+    return value.isdigit() and len(value) <= _LENGTH_DIGITS_MAX
 
 
 def is_bare_request(data: bytes) -> bool:
     """Whether this is a whole request that is only a head, and whose head says nothing of framing or connection."""
-    if data.find(b'\r\n\r\n') != len(data) - 4:
-        return False
-    head = data.lower()
-    return b'content-length' not in head and b'transfer-encoding' not in head and b'connection' not in head
+    return data.find(b'\r\n\r\n') == len(data) - 4 and _NAMES_IN_REQUEST.search(data) is None
 
 
 class RequestFraming:
@@ -183,7 +211,7 @@ class RequestFraming:
         elif name == b'connection':
             self.close = self.close or b'close' in [option.strip(b' \t') for option in value.split(b',')]
         elif name == b'content-length':
-            self.doubtful = not CONTENT_LENGTH.fullmatch(value) or self._length not in (None, value)
+            self.doubtful = not is_content_length(value) or self._length not in (None, value)
             self._length = value
         elif name == b'transfer-encoding':
             self.doubtful = self._chunked or value != b'chunked'

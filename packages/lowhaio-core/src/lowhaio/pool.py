@@ -15,7 +15,7 @@ import functools
 import math
 import socket
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,14 +32,73 @@ from .errors import (
 )
 from .waiting import AbandonedError, Link, WaitTimeoutError
 
+_STREAM = socket.SOCK_STREAM
+_INTERNET = (socket.AF_INET, socket.AF_INET6)
+
 AddressInfo = tuple[Any, Any, Any, Any, Any]
 """One entry of what `loop.getaddrinfo` returns: family, type, protocol, canonical name, address."""
 
 Key = tuple[object, object, int, str | None]
 """Host, port, identity of the `ssl_context`, `server_hostname`."""
 
-Target = tuple[Any, int, WrapsSocket, str | None]
-"""What `Pool.connection` was called with."""
+
+
+class Target:
+    """What one call of `Pool.connection` asks for."""
+
+    __slots__ = ('context', 'entries', 'keys', 'port', 'server_hostname')
+
+    def __init__(
+        self, entries: str | tuple[AddressInfo, ...], port: int, context: WrapsSocket, server_hostname: str | None
+    ) -> None:
+        self.entries = entries
+        self.port = port
+        self.context = context
+        self.server_hostname = server_hostname
+        hosts = (entries,) if isinstance(entries, str) else [_host(i[0], i[4]) for i in entries if i[1] == _STREAM]
+        self.keys: list[Key] = [(host, port, id(context), server_hostname) for host in hosts]
+
+    def addresses(self) -> dict[Address, Key]:
+        """What to connect to, with the key of each; refused here if it can't be connected to at all."""
+        if not hasattr(self.context, 'wrap_socket'):
+            raise TypeError(
+                f'ssl_context must have wrap_socket, and {self.context!r} has not: pass ssl.create_default_context(), '
+                f'or lowhaio_nonssl.NonSSLContext() for a connection without encryption'
+            )
+        if self.server_hostname is None and getattr(self.context, 'check_hostname', False):
+            raise ValueError('ssl_context checks host names: pass server_hostname, the name that was resolved')
+        if isinstance(self.entries, str):
+            return {numeric_address(self.entries, self.port): self.keys[0]}
+        streams = [info for info in self.entries if info[1] == _STREAM]
+        if not streams:
+            raise ValueError(f'no address for a stream socket in {self.entries!r}')
+        addresses: dict[Address, Key] = {}
+        for (family, _, _, _, sockaddr), key in zip(streams, self.keys, strict=True):
+            if family in _INTERNET:
+                numeric_address(sockaddr[0], self.port)
+                addresses.setdefault((family, (sockaddr[0], self.port, *sockaddr[2:])), key)
+            else:
+                addresses.setdefault((family, sockaddr), key)
+        return addresses
+
+
+def _host(family: int, sockaddr: Any) -> object:
+    """What tells one address from another, whichever way it was given."""
+    if family not in _INTERNET:
+        return family, sockaddr
+    if len(sockaddr) == 4 and sockaddr[3]:
+        return sockaddr[0], sockaddr[3]
+    return sockaddr[0]
+
+
+class Origin:
+    """The connections that share a key."""
+
+    __slots__ = ('idle', 'links')
+
+    def __init__(self) -> None:
+        self.idle: list[Link] = []
+        self.links = 0
 
 
 def connection_pool(
@@ -105,12 +164,12 @@ class Connection(exchange.Exchange):
         reused: Whether an earlier request went over the same connection.
     """
 
-    __slots__ = ('_keys', '_pool', '_target')
+    __slots__ = ('_pool', '_target')
 
-    def __init__(self, pool: 'Pool', keys: Sequence[Key], target: Target) -> None:
-        super().__init__()
+    def __init__(self, pool: 'Pool', target: Target) -> None:
+        self.phase = exchange.Phase.OUTSIDE
+        self.serial = 0
         self._pool = pool
-        self._keys = keys
         self._target = target
 
     @property
@@ -123,8 +182,7 @@ class Connection(exchange.Exchange):
             raise self.error(LocalProtocolError, 'this block was entered already: call pool.connection once for each')
         pool = self._pool
         pool.check_loop()
-        link = pool.take_idle(self._keys)
-        self.lend(link if link is not None else await pool.acquire(self._keys, self._target))
+        self.lend(pool.take_idle(self._target) or await pool.acquire(self._target))
         return self
 
     async def __aexit__(
@@ -163,10 +221,11 @@ class Pool:
         self._left = False
         self._links: set[Link] = set()
         self._idle: dict[Link, None] = {}
-        self._stacks: dict[Key, list[Link]] = {}
+        self._origins: dict[Key, Origin] = {}
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._queue: dict[asyncio.Future[Link | None], Sequence[Key]] = {}
+        self._queue: dict[asyncio.Future[Link | None], Target] = {}
         self._waits: set[asyncio.Future[Any]] = set()
+        self._target: Target | None = None
 
     async def __aenter__(self) -> Self:
         if self._entered:
@@ -194,7 +253,7 @@ class Pool:
             link.close()
         self._links.clear()
         self._idle.clear()
-        self._stacks.clear()
+        self._origins.clear()
 
     def connection(
         self,
@@ -229,18 +288,17 @@ class Pool:
 
         Cancelled while it is entered, its place goes to the next waiter and its sockets are closed.
         """
-        context = id(ssl_context)
-        keys: Sequence[Key]
-        if isinstance(ip_address, str):
-            keys = ((ip_address, port, context, server_hostname),)
-        else:
-            ip_address = tuple(ip_address)
-            keys = [
-                (_host(info[0], info[4]), port, context, server_hostname)
-                for info in ip_address
-                if info[1] == socket.SOCK_STREAM
-            ]
-        return Connection(self, keys, (ip_address, port, ssl_context, server_hostname))
+        entries = ip_address if isinstance(ip_address, str) else tuple(ip_address)
+        target = self._target
+        if (
+            target is None
+            or target.context is not ssl_context
+            or target.entries != entries
+            or target.port != port
+            or target.server_hostname != server_hostname
+        ):
+            target = self._target = Target(entries, port, ssl_context, server_hostname)
+        return Connection(self, target)
 
     # ---- what a Connection asks for
 
@@ -256,14 +314,14 @@ class Pool:
             reason = 'this pool belongs to another event loop: make one for each loop'
         raise of_kind(LocalProtocolError, reason)
 
-    def take_idle(self, keys: Sequence[Key]) -> Link | None:
+    def take_idle(self, target: Target) -> Link | None:
         """The idle connection used last of those that fit and are still silent."""
         while self._idle:
             newest: Link | None = None
-            for key in keys:
-                stack = self._stacks.get(key)
-                if stack and (newest is None or stack[-1].idle_until > newest.idle_until):
-                    newest = stack[-1]
+            for key in target.keys:
+                origin = self._origins.get(key)
+                if origin and origin.idle and (newest is None or origin.idle[-1].idle_until > newest.idle_until):
+                    newest = origin.idle[-1]
             if newest is None:
                 return None
             self._take_out(newest)
@@ -273,11 +331,11 @@ class Pool:
             self._grant(None)
         return None
 
-    async def acquire(self, keys: Sequence[Key], target: Target) -> Link:
+    async def acquire(self, target: Target) -> Link:
         """Wait for a place, and open a connection if it comes without one."""
-        addresses = _addresses(keys, target)
+        addresses = target.addresses()
         deadline = self._loop.time() + self._connect_seconds
-        link = await self._place(keys, deadline)
+        link = await self._place(target, deadline)
         if link is not None:
             return link
         try:
@@ -291,15 +349,17 @@ class Pool:
         """The end of a block."""
         if self._left:
             return
-        if reusable:
-            self._grant(link)
-        else:
+        if not reusable:
             self._close(link)
             self._grant(None)
+        elif self._queue:
+            self._grant(link)
+        else:
+            self._keep(link)
 
     # ---- places
 
-    async def _place(self, keys: Sequence[Key], deadline: float) -> Link | None:
+    async def _place(self, target: Target, deadline: float) -> Link | None:
         """Own a place: with a connection that fits, or without one."""
         if self._free:
             self._free -= 1
@@ -310,7 +370,7 @@ class Pool:
             self._close(oldest)
             return None
         turn: asyncio.Future[Link | None] = self._loop.create_future()
-        self._queue[turn] = keys
+        self._queue[turn] = target
         try:
             await self._wait(deadline, turn)
         except WaitTimeoutError:
@@ -334,20 +394,18 @@ class Pool:
         """Give a place, with a connection or without, to whoever waits longest; else keep it."""
         while self._queue:
             turn = next(iter(self._queue))
-            keys = self._queue.pop(turn)
+            target = self._queue.pop(turn)
             if turn.done():
                 continue
-            if link is not None and link.key not in keys:
+            if link is not None and link.key not in target.keys:
                 self._close(link)
                 link = None
             turn.set_result(link)
             return
-        if link is not None and self._idle_seconds:
+        if link is None:
+            self._free += 1
+        else:
             self._keep(link)
-            return
-        if link is not None:
-            self._close(link)
-        self._free += 1
 
     async def _wait(self, deadline: float, future: asyncio.Future[Any]) -> None:
         """Await a future until the deadline, or until the pool is left."""
@@ -362,13 +420,12 @@ class Pool:
     # ---- connections
 
     async def _open(self, addresses: dict[Address, Key], target: Target, deadline: float) -> Link:
-        _, _, context, server_hostname = target
         wait = functools.partial(self._wait, deadline)
         doing = 'connecting to ' + ', '.join(str(sockaddr) for _, sockaddr in addresses)
         try:
             sock, address = await Race(self._loop, alternated(addresses)).run(wait)
             doing = f'TLS handshake with {address[1]}'
-            sock = await secure(self._loop, sock, context, server_hostname, wait)
+            sock = await secure(self._loop, sock, target.context, target.server_hostname, wait)
         except WaitTimeoutError:
             raise ConnectTimeoutError(f'{doing}: not done within {self._connect_seconds} seconds') from None
         except AbandonedError as abandoned:
@@ -385,39 +442,48 @@ class Pool:
             self._loop,
             sock,
             key=addresses[address],
-            context=context,
+            context=target.context,
             chunk_bytes=self._chunk_bytes,
             wait_seconds=self._transfer_seconds,
             requests=self._requests,
         )
         self._links.add(link)
+        self._origins.setdefault(link.key, Origin()).links += 1
         return link
 
     def _close(self, link: Link) -> None:
-        self._links.discard(link)
         link.close()
+        if link in self._links:
+            self._links.discard(link)
+            origin = self._origins[link.key]
+            origin.links -= 1
+            if not origin.links:
+                del self._origins[link.key]
 
     # ---- idle connections
 
     def _keep(self, link: Link) -> None:
+        if not self._idle_seconds:
+            self._close(link)
+            self._free += 1
+            return
         link.idle_until = self._loop.time() + self._idle_seconds
         link.on_unasked = self._on_unasked
         self._idle[link] = None
-        self._stacks.setdefault(link.key, []).append(link)
-        link.watch()
+        self._origins[link.key].idle.append(link)
+        if not link.reading:
+            link.watch()
         if self._idle_timer is None:
             self._idle_timer = self._loop.call_at(link.idle_until, self._on_idle_timer)
 
     def _take_out(self, link: Link) -> None:
         link.on_unasked = None
         del self._idle[link]
-        stack = self._stacks[link.key]
-        if stack[-1] is link:
-            stack.pop()
+        idle = self._origins[link.key].idle
+        if idle[-1] is link:
+            idle.pop()
         else:
-            stack.remove(link)
-        if not stack:
-            del self._stacks[link.key]
+            idle.remove(link)
 
     def _on_unasked(self, link: Link) -> None:
         if not link.silent():
@@ -441,36 +507,3 @@ class Pool:
 def _fail_if_pending(future: asyncio.Future[Any]) -> None:
     if not future.done():
         future.set_exception(WaitTimeoutError())
-
-
-def _host(family: int, sockaddr: Any) -> object:
-    """What tells one address from another, whichever way it was given."""
-    if family not in (socket.AF_INET, socket.AF_INET6):
-        return family, sockaddr
-    if len(sockaddr) == 4 and sockaddr[3]:
-        return sockaddr[0], sockaddr[3]
-    return sockaddr[0]
-
-
-def _addresses(keys: Sequence[Key], target: Target) -> dict[Address, Key]:
-    """What to connect to, with the key of each; refused here if it can't be connected to at all."""
-    ip_address, port, context, server_hostname = target
-    if not hasattr(context, 'wrap_socket'):
-        raise TypeError(
-            f'ssl_context must have wrap_socket, and {context!r} has not: pass ssl.create_default_context(), '
-            f'or lowhaio_nonssl.NonSSLContext() for a connection without encryption'
-        )
-    if server_hostname is None and getattr(context, 'check_hostname', False):
-        raise ValueError('ssl_context checks host names: pass server_hostname, the name that was resolved')
-    if isinstance(ip_address, str):
-        return {numeric_address(ip_address, port): keys[0]}
-    infos = [info for info in ip_address if info[1] == socket.SOCK_STREAM]
-    if not infos:
-        raise ValueError(f'no address for a stream socket in {ip_address!r}')
-    addresses: dict[Address, Key] = {}
-    for (family, _, _, _, sockaddr), key in zip(infos, keys, strict=True):
-        if family in (socket.AF_INET, socket.AF_INET6):
-            numeric_address(sockaddr[0], port)
-            sockaddr = (sockaddr[0], port, *sockaddr[2:])
-        addresses.setdefault((family, sockaddr), key)
-    return addresses

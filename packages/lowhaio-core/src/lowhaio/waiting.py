@@ -17,6 +17,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Callable
+from typing import NoReturn
 
 # One turn of the loop after so many receives or sends that did not have to wait: at 64 KiB each this is every
 # megabyte, often enough for other tasks and rare enough not to be seen in the throughput of one transfer.
@@ -41,6 +42,14 @@ class BusyError(Exception):
     """Somebody waits for the same thing already."""
 
 
+class EndedError(Exception):
+    """The other side closed the stream in order."""
+
+
+class LongLineError(Exception):
+    """A line is longer than `chunk_bytes`."""
+
+
 class Link:
     """One connected socket, its TLS included, and the bytes received from it that nobody took yet."""
 
@@ -52,6 +61,7 @@ class Link:
         'context',
         'drained',
         'end_is_failure',
+        'failed',
         'failure',
         'idle_until',
         'kept',
@@ -109,6 +119,7 @@ class Link:
         self.unread = b''
         self.kept: bytes | bytearray | None = None
         self.drained = False
+        self.failed = False
         self.failure: Exception | None = None
         self.end_is_failure: Exception | None = None
         self.bytes_sent = 0
@@ -129,42 +140,71 @@ class Link:
     # ---- receiving
 
     async def receive(self) -> bytes:
-        """The next bytes, at most `chunk_bytes` of them; `b''` at the end of the stream.
+        """The next bytes, at most `chunk_bytes` of them.
 
-        Raises what the socket raised, `WaitTimeoutError` after `wait_seconds` without a byte, `BusyError` where
-        another task waits in here. Cancelling it loses no byte.
+        Raises `EndedError` at the end of the stream, what the socket raised, `WaitTimeoutError` after `wait_seconds`
+        without a byte, and `BusyError` where another task waits in here. Cancelling it loses no byte.
         """
-        if self.kept is None:
-            if not self.drained:
-                if self._calls >= CALLS_PER_TURN:
-                    self._calls = 0
-                    await asyncio.sleep(0)
-                self._calls += 1
-                self._try_receive(self.chunk_bytes)
-            while self.kept is None:
-                if self.failure is not None:
-                    raise self.failure
+        if self.kept is None and not self.drained:
+            if self._calls >= CALLS_PER_TURN:
                 self._calls = 0
-                await self._until_received()
-        data = bytes(self.kept)
+                await asyncio.sleep(0)
+            self._calls += 1
+            self.kept = self._try_receive(self.chunk_bytes)
+        while self.kept is None:
+            if self.failure is not None:
+                raise self.failure
+            if self._recv_waiter is not None and not self._recv_waiter.done():
+                raise BusyError('another task is receiving')
+            loop = self.loop
+            waiter = self._recv_waiter = loop.create_future()
+            self._calls = 0
+            if self._recv_needs == _WRITE:
+                self._watch_writable()
+            elif not self.reading:
+                self.watch()
+            self._recv_deadline = loop.time() + self.wait_seconds
+            if self._timer is None:
+                self._timer = loop.call_at(self._recv_deadline, self._on_timer)
+            await waiter
+        data = self.kept
         self.kept = None
-        if not data and self.end_is_failure is not None:
-            raise self.end_is_failure
-        return data
+        if not data:
+            raise self.end_is_failure or EndedError()
+        return data if isinstance(data, bytes) else bytes(data)
+
+    async def receive_line(self) -> None:
+        """Have a whole line in `unread`. Each byte is looked at once, however slowly they come.
+
+        Raises as `receive` does, and `LongLineError` over `chunk_bytes`, counted without the CRLF.
+        """
+        line = bytearray(self.unread)
+        try:
+            while True:
+                if len(line) > self.chunk_bytes + 1:
+                    raise LongLineError(f'a line of at least {len(line)} bytes, over the limit of {self.chunk_bytes}')
+                data = await self.receive()
+                line += data
+                if b'\n' in data:
+                    return
+        finally:
+            self.unread = bytes(line)
 
     def at_rest(self) -> bool:
         """Whether every byte received was taken, nothing failed, and nobody waits to receive."""
-        return (
-            not self.unread
-            and self.kept is None
-            and self.failure is None
-            and self.end_is_failure is None
-            and (self._recv_waiter is None or self._recv_waiter.done())
-        )
+        return not self.unread and self.kept is None and not self.failed and self._recv_waiter is None
 
     def silent(self) -> bool:
-        """Whether nothing is to be received now: not a byte, not the end, no error. Else the link is of no more use."""
-        return self.at_rest() and not self._try_receive(1) and self._recv_needs == _READ
+        """Of a link at rest: whether there is nothing to receive. If there is, the link is of no more use."""
+        try:
+            self.kept = self.sock_recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            self.drained = True
+            return True
+        except Exception as failure:
+            self.failure = failure
+            self.failed = True
+        return False
 
     def watch(self) -> None:
         """Have the loop tell when something can be received."""
@@ -172,70 +212,53 @@ class Link:
             self.reading = True
             self.loop.add_reader(self._fd, self._on_readable)
 
-    def _try_receive(self, size: int) -> bool:
-        """Receive without waiting. True when something came: `kept` has the bytes, or `failure` the error."""
+    def _try_receive(self, size: int) -> bytes | None:
+        """Receive without waiting; None where nothing is there yet, or never will be: then `failure` says why."""
         try:
             data = self.sock_recv(size)
         except (BlockingIOError, ssl.SSLWantReadError):
             self._recv_needs = _READ
+            self.drained = True
+            return None
         except ssl.SSLWantWriteError:
             self._recv_needs = _WRITE
+            self.drained = True
+            return None
         except Exception as failure:
             self.failure = failure
-            self.drained = False
-            return True
-        else:
-            self.kept = data
-            self.bytes_received += len(data)
-            self.drained = False
-            return True
-        self.drained = True
-        return False
-
-    def _until_received(self) -> asyncio.Future[None]:
-        if self._recv_waiter is not None and not self._recv_waiter.done():
-            raise BusyError('another task is receiving')
-        waiter = self._recv_waiter = self.loop.create_future()
-        if self._recv_needs == _WRITE:
-            self._watch_writable()
-        elif not self.reading:
-            self.watch()
-        self._recv_deadline = self.loop.time() + self.wait_seconds
-        if self._timer is None:
-            self._timer = self.loop.call_at(self._recv_deadline, self._on_timer)
-        return waiter
+            self.failed = True
+            return None
+        self.bytes_received += len(data)
+        self.drained = False
+        return data
 
     def _on_readable(self) -> None:
-        sender = self._send_waiter
-        sending = sender is not None and not sender.done()
-        if sending and self._send_needs == _READ:
-            self._send_waiter = None
-            _complete(sender)
-            return
+        if self._send_needs == _READ:
+            self._wake_sender()
         receiver = self._recv_waiter
-        if receiver is not None and not receiver.done() and self._recv_needs == _READ:
-            if self._try_receive(self.chunk_bytes):
+        if receiver is not None and self._recv_needs == _READ and not receiver.done():
+            self.kept = self._try_receive(self.chunk_bytes)
+            if self.kept is not None or self.failure is not None:
                 self._recv_waiter = None
                 receiver.set_result(None)
             elif self._recv_needs == _WRITE:
                 self._watch_writable()
-        elif sending and (self.kept is None or len(self.kept) < self.chunk_bytes):
-            self._keep()
         elif self.on_unasked is not None:
             self.on_unasked(self)
+        elif self._send_waiter is not None and (self.kept is None or len(self.kept) < self.chunk_bytes):
+            self._keep()
         else:
             self._pause()
 
     def _keep(self) -> None:
         """Receive while a send waits: the server may answer before it has read the request, and then reset."""
         kept = self.kept if isinstance(self.kept, bytearray) else bytearray(self.kept or b'')
-        self.kept = None
-        received = self._try_receive(self.chunk_bytes - len(kept))
-        if self.kept:
-            kept += self.kept
-        elif received:
+        data = self._try_receive(self.chunk_bytes - len(kept))
+        if data:
+            kept += data
+            self.kept = kept
+        elif data is not None or self.failure is not None:
             self._pause()
-        self.kept = kept or None
 
     def _pause(self) -> None:
         if self.reading:
@@ -257,6 +280,7 @@ class Link:
         except Exception as failure:
             # A socket tells of a reset once. As a send was told, the end of the stream proves no body whole.
             self.end_is_failure = failure
+            self.failed = True
             self.drained = False
             raise
         self.bytes_sent += sent
@@ -302,12 +326,17 @@ class Link:
         self._writing = False
         self.loop.remove_writer(self._fd)
         if self._send_needs == _WRITE:
-            waiter, self._send_waiter = self._send_waiter, None
-            _complete(waiter)
+            self._wake_sender()
         if self._recv_needs == _WRITE:
             self._recv_needs = _READ
             self.watch()
             self._on_readable()
+
+    def _wake_sender(self) -> None:
+        waiter, self._send_waiter = self._send_waiter, None
+        self._send_needs = _WRITE
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     # ---- the timer, and the end
 
@@ -340,22 +369,18 @@ class Link:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(Exception):
             self.sock.unwrap()  # type: ignore[attr-defined]
         self.sock.close()
         self.failure = failure or AbandonedError()
+        self.failed = True
         self.kept = None
         self.drained = True
-        self.sock_send = self._refuse
+        self.sock_recv = self.sock_send = self._refuse
         for waiter in (self._recv_waiter, self._send_waiter):
             if waiter is not None and not waiter.done():
                 waiter.set_exception(self.failure)
 
-    def _refuse(self, *_: object) -> int:
-        assert self.failure is not None
-        raise self.failure
+    def _refuse(self, *_: object) -> NoReturn:
+        raise AbandonedError
 
-
-def _complete(waiter: asyncio.Future[None] | None) -> None:
-    if waiter is not None and not waiter.done():
-        waiter.set_result(None)
