@@ -28,6 +28,7 @@ class LowhaioError(Exception):
         bytes_sent: Bytes of this request that the socket accepted; over TLS, bytes before encryption.
         bytes_received: Bytes received since the request began; over TLS, bytes after decryption.
         reused: Whether an earlier request went over the same connection.
+
     """
 
     def __init__(self, message: str, *, bytes_sent: int = 0, bytes_received: int = 0, reused: bool = False) -> None:

@@ -14,7 +14,7 @@ or collected late has nothing of its own to lose.
 import enum
 import ssl
 from collections.abc import AsyncGenerator, Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .errors import (
     ClosedError,
@@ -314,6 +314,7 @@ async def send(connection: Exchange, data: bytes | bytearray | memoryview) -> No
 
     Cancelled, an unknown part of `data` was sent: the response can still be received, but nothing more can be sent,
     and leaving the block closes the connection.
+
     """
     if type(data) is not bytes:
         data = memoryview(data).cast('B')
@@ -357,6 +358,7 @@ async def recv_status_line(connection: Exchange, cursor: int = 0) -> tuple[bytes
         LocalProtocolError: Called out of order, or with a cursor that is not the last.
 
     Cancelled, nothing is lost: it can be called again.
+
     """
     if connection.phase is not _STATUS or cursor != connection.cursor:
         raise connection.misused('recv_status_line', cursor)
@@ -393,6 +395,7 @@ async def recv_headers(connection: Exchange, cursor: int) -> AsyncGenerator[Head
         LocalProtocolError: Called out of order, or with a cursor that is not the last.
 
     Cancelled or closed early, nothing is lost: called again with the last cursor, it goes on with the next header.
+
     """
     if connection.phase is not _HEADERS or cursor != connection.cursor:
         raise connection.misused('recv_headers', cursor)
@@ -417,7 +420,7 @@ async def recv_headers(connection: Exchange, cursor: int) -> AsyncGenerator[Head
             connection.fail(failure, 'the headers')
 
 
-async def recv_body(connection: Exchange, cursor: int) -> AsyncGenerator[bytes, bytes | None]:
+async def recv_body(connection: Exchange, cursor: int) -> AsyncGenerator[bytes, Any]:
     """Receive the body of a response (RFC 9112 section 6.3), or, after 101 or a 2xx to CONNECT, what the tunnel brings.
 
     A body with `Transfer-Encoding: chunked` comes as it is on the wire. Whoever undoes the chunks knows where it ends
@@ -438,6 +441,7 @@ async def recv_body(connection: Exchange, cursor: int) -> AsyncGenerator[bytes, 
         LocalProtocolError: Called out of order, or with a cursor that is not the last.
 
     Cancelled or closed early, nothing is lost: called again with the same cursor, it goes on with the next bytes.
+
     """
     if connection.phase is not _BODY or cursor != connection.cursor:
         raise connection.misused('recv_body', cursor)

@@ -80,15 +80,15 @@ def parse_headers(block: bytes, start: int, limit: int) -> tuple[list[Header], l
 
 def parse_line(line: bytes) -> Field:
     """One header line without its CRLF."""
+    # "A recipient of such a bare CR MUST consider that element to be invalid" (RFC 9112 section 2.2). A bare LF is
+    # what two parsers disagree about; 2.2 lets a recipient take it for a line's end, and does not ask for it.
+    if b'\r' in line or b'\n' in line or b'\0' in line:
+        raise RefusedError(f'a bare CR, a bare LF or a NUL in {shown(line)}')
     name, colon, value = line.partition(b':')
     # "No whitespace is allowed between the field name and colon." (RFC 9112 section 5.1). A line that continues the
     # one before (obs-fold, section 5.2) begins with white space, so its name is no token either.
     if not name or not colon or name.translate(None, TOKEN):
         raise RefusedError(f'not a header line: {shown(line)}')
-    # "A recipient of such a bare CR MUST consider that element to be invalid" (RFC 9112 section 2.2). A bare LF is
-    # what two parsers disagree about; 2.2 lets a recipient take it for a line's end, and does not ask for it.
-    if b'\r' in value or b'\n' in value or b'\0' in value:
-        raise RefusedError(f'a bare CR, a bare LF or a NUL in {shown(line)}')
     name = name.lower()
     value = value.strip(b' \t')
     elements = tuple(e.strip(b' \t').lower() for e in value.split(b',')) if name in _FRAMING_NAMES else ()

@@ -42,7 +42,6 @@ Key = tuple[object, object, int, str | None]
 """Host, port, identity of the `ssl_context`, `server_hostname`."""
 
 
-
 class Target:
     """What one call of `Pool.connection` asks for."""
 
@@ -126,6 +125,7 @@ def connection_pool(
     Raises:
         TypeError: A setting is not a number of the right type.
         ValueError: A setting is out of range.
+
     """
     _check_integer('max', max)
     _check_integer('max_requests_per_connection', max_requests_per_connection)
@@ -162,6 +162,7 @@ class Connection(exchange.Exchange):
 
     Attributes:
         reused: Whether an earlier request went over the same connection.
+
     """
 
     __slots__ = ('_pool', '_target')
@@ -170,7 +171,7 @@ class Connection(exchange.Exchange):
         self.phase = exchange.Phase.OUTSIDE
         self.serial = 0
         self._pool = pool
-        self._target = target
+        self._target: Target | None = target
 
     @property
     def socket(self) -> socket.socket:
@@ -178,11 +179,12 @@ class Connection(exchange.Exchange):
         return self.link.sock
 
     async def __aenter__(self) -> Self:
-        if self.phase is not exchange.Phase.OUTSIDE or self.serial:
-            raise self.error(LocalProtocolError, 'this block was entered already: call pool.connection once for each')
+        target, self._target = self._target, None
+        if target is None:
+            raise of_kind(LocalProtocolError, 'this block was entered already: call pool.connection once for each')
         pool = self._pool
         pool.check_loop()
-        self.lend(pool.take_idle(self._target) or await pool.acquire(self._target))
+        self.lend(pool.take_idle(target) or await pool.acquire(target))
         return self
 
     async def __aexit__(
@@ -222,6 +224,7 @@ class Pool:
         self._links: set[Link] = set()
         self._idle: dict[Link, None] = {}
         self._origins: dict[Key, Origin] = {}
+        self._idle_order = 0
         self._idle_timer: asyncio.TimerHandle | None = None
         self._queue: dict[asyncio.Future[Link | None], Target] = {}
         self._waits: set[asyncio.Future[Any]] = set()
@@ -287,6 +290,7 @@ class Pool:
             ValueError: There is no usable address, or the context checks host names and there is none to check.
 
         Cancelled while it is entered, its place goes to the next waiter and its sockets are closed.
+
         """
         entries = ip_address if isinstance(ip_address, str) else tuple(ip_address)
         target = self._target
@@ -320,7 +324,7 @@ class Pool:
             newest: Link | None = None
             for key in target.keys:
                 origin = self._origins.get(key)
-                if origin and origin.idle and (newest is None or origin.idle[-1].idle_until > newest.idle_until):
+                if origin and origin.idle and (newest is None or origin.idle[-1].idle_order > newest.idle_order):
                     newest = origin.idle[-1]
             if newest is None:
                 return None
@@ -468,6 +472,7 @@ class Pool:
             self._free += 1
             return
         link.idle_until = self._loop.time() + self._idle_seconds
+        link.idle_order = self._idle_order = self._idle_order + 1
         link.on_unasked = self._on_unasked
         self._idle[link] = None
         self._origins[link.key].idle.append(link)

@@ -54,6 +54,16 @@ class Link:
     """One connected socket, its TLS included, and the bytes received from it that nobody took yet."""
 
     __slots__ = (
+        '_calls',
+        '_fd',
+        '_recv_deadline',
+        '_recv_needs',
+        '_recv_waiter',
+        '_send_deadline',
+        '_send_needs',
+        '_send_waiter',
+        '_timer',
+        '_writing',
         'bytes_received',
         'bytes_sent',
         'chunk_bytes',
@@ -63,6 +73,7 @@ class Link:
         'end_is_failure',
         'failed',
         'failure',
+        'idle_order',
         'idle_until',
         'kept',
         'key',
@@ -76,16 +87,6 @@ class Link:
         'sock_send',
         'unread',
         'wait_seconds',
-        '_calls',
-        '_fd',
-        '_recv_deadline',
-        '_recv_needs',
-        '_recv_waiter',
-        '_send_deadline',
-        '_send_needs',
-        '_send_waiter',
-        '_timer',
-        '_writing',
     )
 
     def __init__(
@@ -113,6 +114,7 @@ class Link:
         self.requests_left = requests
         self.reused = False
         self.idle_until = 0.0
+        self.idle_order = 0
         self.on_unasked: Callable[[Link], None] | None = None
 
         # What was received: `unread` belongs to the exchange, `kept` comes after it.
@@ -383,4 +385,3 @@ class Link:
 
     def _refuse(self, *_: object) -> NoReturn:
         raise AbandonedError
-
