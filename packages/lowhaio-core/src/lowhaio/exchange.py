@@ -155,6 +155,7 @@ class Exchange:
         link.requests_left -= 1
         self.method = method
         self.complete = False
+        self.persists = True
         self.cursor = self.taken = 0
         self.phase = _STATUS
         self.serial += 1
@@ -235,12 +236,12 @@ class Exchange:
         said = ResponseFraming(self.minor, self.fields)
         self.framing = _LENGTH
         self.left = 0
-        self.persists = said.persists
         self.phase_after_headers = _BODY
         if code == b'101' or (self.method == b'CONNECT ' and code.startswith(b'2')):
             self.framing = _TUNNEL
         elif code.startswith(b'1'):
             self.phase_after_headers = _STATUS
+            self.persists = self.persists and not said.close
             return
         elif self.method == b'HEAD ' or code in (b'204', b'304'):
             pass
@@ -252,8 +253,7 @@ class Exchange:
                 self.framing = _CLOSE
             else:
                 self.left = length
-        if self.framing is _CLOSE or self.framing is _TUNNEL:
-            self.persists = False
+        self.persists = self.persists and said.persists and self.framing is not _CLOSE and self.framing is not _TUNNEL
         self.complete = self.framing is _LENGTH and self.left == 0
 
     # ---- errors

@@ -103,7 +103,7 @@ def parse_line(line: bytes) -> Field:
 class ResponseFraming:
     """What the headers of one response say about its body and its connection (RFC 9112 sections 6.3 and 9.3)."""
 
-    __slots__ = ('chunked', 'codings', 'lengths', 'persists')
+    __slots__ = ('chunked', 'close', 'codings', 'lengths', 'persists')
 
     def __init__(self, minor: int, fields: list[Field]) -> None:
         lengths: tuple[bytes, ...] = ()
@@ -118,12 +118,14 @@ class ResponseFraming:
                 codings += elements
         self.lengths = lengths
         self.codings = codings
-        self.persists = (minor == 1 or b'keep-alive' in options) and b'close' not in options
+        self.close = b'close' in options
+        self.persists = (minor == 1 or b'keep-alive' in options) and not self.close
         if codings:
-            self.chunked = codings[-1] == b'chunked'
+            # "A recipient MUST parse and ignore a reasonable number of empty list elements" (RFC 9110 section 5.6.1.2).
+            self.chunked = next(filter(None, reversed(codings)), b'') == b'chunked'
             # The doubtful is not reused: both framings in one response, one of which may be an attacker's (section
-            # 6.1: "ought to be handled as an error"), chunked twice, and chunked in HTTP/1.0.
-            if lengths or minor == 0 or codings.count(b'chunked') != 1:
+            # 6.1: "ought to be handled as an error"), a list that others may read differently, chunked in HTTP/1.0.
+            if lengths or minor == 0 or codings[-1] != b'chunked' or codings.count(b'chunked') != 1:
                 self.persists = False
 
     def content_length(self) -> int | None:
