@@ -26,9 +26,9 @@ from .errors import (
     of_kind,
 )
 from .grammar import (
+    FRAMING_MAX,
     STATUS_LINE,
     Field,
-    Header,
     RefusedError,
     RequestFraming,
     ResponseFraming,
@@ -61,7 +61,7 @@ class Framing(enum.Enum):
 _OUTSIDE, _IDLE, _STATUS, _HEADERS, _BODY = Phase
 _LENGTH, _CHUNKED, _CLOSE, _TUNNEL = Framing
 _NO_FIELDS: list[Field] = []
-_NO_HEADERS: Iterator[Header] = iter(())
+_NO_HEADERS: Iterator[Field] = iter(())
 
 
 class Exchange:
@@ -71,7 +71,6 @@ class Exchange:
         'code',
         'complete',
         'cursor',
-        'fields',
         'framing',
         'headers',
         'left',
@@ -83,14 +82,15 @@ class Exchange:
         'phase_after_headers',
         'request',
         'reused',
+        'seen',
         'sending',
         'serial',
         'taken',
     )
 
     link: Link
-    fields: list[Field]
-    headers: Iterator[Header]
+    seen: list[Field]
+    headers: Iterator[Field]
     phase_after_headers: Phase | None
 
     def __init__(self) -> None:
@@ -201,7 +201,7 @@ class Exchange:
         self.minor = int(minor)
         self.cursor = self.taken = self.taken + size
         link.unread = link.unread[size:]
-        self.fields = _NO_FIELDS
+        self.seen = _NO_FIELDS
         self.headers = _NO_HEADERS
         self.phase_after_headers = None
         self.phase = _HEADERS
@@ -211,50 +211,49 @@ class Exchange:
         link = self.link
         unread = link.unread
         if unread.startswith(b'\r\n'):
-            link.unread = unread[2:]
-            self.taken += 2
-            self.end_headers()
-            return
-        end = unread.find(b'\r\n\r\n')
-        whole = end >= 0
-        if not whole:
-            end = unread.rfind(b'\r\n')
-        headers, fields = parse_headers(unread[:end] if end >= 0 else unread, self.taken, link.chunk_bytes)
-        self.taken = headers[-1][2]
-        self.fields = self.fields + fields if self.fields else fields
-        if whole:
-            link.unread = unread[end + 4 :]
-            self.taken += 2
-            self.end_headers()
+            fields, end, whole = _NO_FIELDS, 0, True
         else:
-            link.unread = unread[end + 2 :]
-        self.headers = iter(headers)
+            end = unread.find(b'\r\n\r\n')
+            whole = end >= 0
+            if not whole:
+                end = unread.rfind(b'\r\n')
+            fields = parse_headers(unread[:end] if end >= 0 else unread, link.chunk_bytes)
+            end += 2
+        seen = self.seen + fields if self.seen else fields
+        if whole:
+            self.end_headers(ResponseFraming(self.minor, seen))
+            end += 2
+        else:
+            self.seen = [field for field in seen if field[3]]
+            if len(self.seen) > FRAMING_MAX:
+                raise RefusedError(f'more than {FRAMING_MAX} headers that frame the message')
+        self.headers = iter(fields)
+        self.taken += end
+        link.unread = unread[end:]
 
-    def end_headers(self) -> None:
+    def end_headers(self, said: ResponseFraming) -> None:
         """Decide what ends the body, in the order of RFC 9112 section 6.3."""
         code = self.code
-        said = ResponseFraming(self.minor, self.fields)
-        self.framing = _LENGTH
-        self.left = 0
-        self.phase_after_headers = _BODY
-        if code == b'101' or (self.method == b'CONNECT ' and code.startswith(b'2')):
-            self.framing = _TUNNEL
-        elif code.startswith(b'1'):
+        if code.startswith(b'1') and code != b'101':
             self.phase_after_headers = _STATUS
             self.persists = self.persists and not said.close
             return
+        framing, length = _LENGTH, 0
+        if code == b'101' or (self.method == b'CONNECT ' and code.startswith(b'2')):
+            framing = _TUNNEL
         elif self.method == b'HEAD ' or code in (b'204', b'304'):
             pass
         elif said.codings:
-            self.framing = _CHUNKED if said.chunked else _CLOSE
-        else:
+            framing = _CHUNKED if said.chunked else _CLOSE
+        elif said.lengths:
             length = said.content_length()
-            if length is None:
-                self.framing = _CLOSE
-            else:
-                self.left = length
-        self.persists = self.persists and said.persists and self.framing is not _CLOSE and self.framing is not _TUNNEL
-        self.complete = self.framing is _LENGTH and self.left == 0
+        else:
+            framing = _CLOSE
+        self.framing = framing
+        self.left = length
+        self.complete = framing is _LENGTH and not length
+        self.persists = self.persists and said.persists and framing is not _CLOSE and framing is not _TUNNEL
+        self.phase_after_headers = _BODY
 
     # ---- errors
 
@@ -374,7 +373,7 @@ async def recv_status_line(connection: Exchange, cursor: int = 0) -> tuple[bytes
     return connection.code, connection.cursor
 
 
-async def recv_headers(connection: Exchange, cursor: int) -> AsyncGenerator[Header, None]:
+async def recv_headers(connection: Exchange, cursor: int) -> AsyncGenerator[tuple[bytes, bytes, int], None]:
     """Receive the headers of a response (RFC 9112 section 5), in order, repeated ones as they are.
 
     Their number is not limited: compare the cursor with a limit of yours.
@@ -402,9 +401,9 @@ async def recv_headers(connection: Exchange, cursor: int) -> AsyncGenerator[Head
     serial = connection.serial
     link = connection.link
     while True:
-        for header in connection.headers:
-            connection.cursor = header[2]
-            yield header
+        for name, value, size, _ in connection.headers:
+            connection.cursor += size
+            yield name, value, connection.cursor
             if connection.serial != serial:
                 raise connection.outlived()
         if connection.phase_after_headers is not None:

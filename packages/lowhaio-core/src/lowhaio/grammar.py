@@ -4,10 +4,7 @@ What RFC 9112 calls ambiguous is refused, never repaired: a `RefusedError` carri
 """
 
 import re
-from collections.abc import Callable
-
-Header = tuple[bytes, bytes, int]
-"""Name in lower case, value without the white space around it, bytes of the response up to the end of its line."""
+from collections.abc import Callable, Iterable
 
 # RFC 9110 section 5.6.2: token = 1*tchar.
 TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -24,6 +21,8 @@ CHUNK_LINE = re.compile(rb'([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\0\r\n]*)?\r\n')
 
 # Header names that matter to the core, at the start of a line whatever ends the line before.
 _NAMES_IN_REQUEST = re.compile(rb'[\r\n][ \t]*(?:connection|content-length|transfer-encoding)', re.IGNORECASE)
+# They are remembered until the headers end, so their number is limited; more than a few say nothing new.
+FRAMING_MAX = 100
 _FRAMING_NAMES = frozenset((b'connection', b'content-length', b'transfer-encoding'))
 
 # Most header lines of a server are the same from one response to the next. What they parse to is kept for lines with
@@ -52,30 +51,20 @@ def shown(line: bytes) -> str:
     return repr(line) if len(line) <= 80 else f'{line[:80]!r}…'
 
 
-Field = tuple[bytes, bytes, tuple[bytes, ...]]
-"""Name in lower case, value, and for a header that matters to framing the elements of its list, else nothing."""
+Field = tuple[bytes, bytes, int, tuple[bytes, ...]]
+"""Name in lower case, value, bytes of the line with its CRLF; if it matters to framing, its elements, else nothing."""
 
 _kept_lines: dict[bytes, Field] = {}
 
 
-def parse_headers(block: bytes, start: int, limit: int) -> tuple[list[Header], list[Field]]:
-    """Header lines (RFC 9112 section 5) with CRLF between them, the first of which starts at byte `start`.
-
-    Returns all of them, and those that matter to framing once more.
-    """
-    headers = []
-    framing = []
-    for line in block.split(b'\r\n'):
-        size = len(line)
-        if size > limit:
-            raise RefusedError(f'header line of {size} bytes, over the limit of {limit}: {shown(line)}')
-        field = _kept_lines.get(line) or parse_line(line)
-        name, value, elements = field
-        start += size + 2
-        headers.append((name, value, start))
-        if elements:
-            framing.append(field)
-    return headers, framing
+def parse_headers(block: bytes, limit: int) -> list[Field]:
+    """Header lines (RFC 9112 section 5) with CRLF between them."""
+    lines = block.split(b'\r\n')
+    if len(block) > limit:
+        for line in lines:
+            if len(line) > limit:
+                raise RefusedError(f'header line of {len(line)} bytes, over the limit of {limit}: {shown(line)}')
+    return [_kept_lines.get(line) or parse_line(line) for line in lines]
 
 
 def parse_line(line: bytes) -> Field:
@@ -91,8 +80,8 @@ def parse_line(line: bytes) -> Field:
         raise RefusedError(f'not a header line: {shown(line)}')
     name = name.lower()
     value = value.strip(b' \t')
-    elements = tuple(e.strip(b' \t').lower() for e in value.split(b',')) if name in _FRAMING_NAMES else ()
-    field = name, value, elements
+    elements = _elements(value) if name in _FRAMING_NAMES else ()
+    field = name, value, len(line) + 2, elements
     if name in _KEPT_NAMES:
         if len(_kept_lines) >= _KEPT_LINES_MAX:
             _kept_lines.clear()
@@ -100,22 +89,33 @@ def parse_line(line: bytes) -> Field:
     return field
 
 
+def _elements(value: bytes) -> tuple[bytes, ...]:
+    elements = value.split(b',', FRAMING_MAX)
+    if len(elements) > FRAMING_MAX:
+        raise RefusedError(f'more than {FRAMING_MAX} elements in {shown(value)}')
+    return tuple(element.strip(b' \t').lower() for element in elements)
+
+
 class ResponseFraming:
     """What the headers of one response say about its body and its connection (RFC 9112 sections 6.3 and 9.3)."""
 
     __slots__ = ('chunked', 'close', 'codings', 'lengths', 'persists')
 
-    def __init__(self, minor: int, fields: list[Field]) -> None:
+    def __init__(self, minor: int, fields: Iterable[Field]) -> None:
         lengths: tuple[bytes, ...] = ()
         codings: tuple[bytes, ...] = ()
         options: tuple[bytes, ...] = ()
-        for name, _, elements in fields:
+        for name, _, _, elements in fields:
+            if not elements:
+                continue
             if name == b'content-length':
                 lengths += elements
             elif name == b'connection':
                 options += elements
             else:
                 codings += elements
+        if len(lengths) + len(codings) + len(options) > FRAMING_MAX:
+            raise RefusedError(f'more than {FRAMING_MAX} elements in the headers that frame the message')
         self.lengths = lengths
         self.codings = codings
         self.close = b'close' in options
@@ -128,18 +128,15 @@ class ResponseFraming:
             if lengths or minor == 0 or codings[-1] != b'chunked' or codings.count(b'chunked') != 1:
                 self.persists = False
 
-    def content_length(self) -> int | None:
-        """The length of the body, None where the headers do not say.
+    def content_length(self) -> int:
+        """The length of the body.
 
         "If a message is received without Transfer-Encoding and with an invalid Content-Length header field, then the
         message framing is invalid", unless it is a list of one valid value repeated (RFC 9112 section 6.3).
         """
-        lengths = self.lengths
-        if not lengths:
-            return None
-        first = lengths[0]
-        if not is_content_length(first) or lengths.count(first) != len(lengths):
-            raise RefusedError(f'Content-Length is {shown(b", ".join(lengths))}')
+        first = self.lengths[0]
+        if not is_content_length(first) or self.lengths.count(first) != len(self.lengths):
+            raise RefusedError(f'Content-Length is {shown(b", ".join(self.lengths))}')
         return int(first)
 
 

@@ -220,7 +220,7 @@ class Pool:
         self._chunk_bytes = chunk_bytes
         self._loop: asyncio.AbstractEventLoop
         self._entered = False
-        self._left = False
+        self._usable = False
         self._links: set[Link] = set()
         self._idle: dict[Link, None] = {}
         self._origins: dict[Key, Origin] = {}
@@ -240,13 +240,13 @@ class Pool:
                 f'{type(loop).__name__} has no add_reader: run the program on asyncio.SelectorEventLoop or uvloop',
             )
         self._loop = loop
-        self._entered = True
+        self._entered = self._usable = True
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._left = True
+        self._usable = False
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         for future in [*self._waits]:
@@ -308,11 +308,11 @@ class Pool:
 
     def check_loop(self) -> None:
         """Refuse a pool that is not entered, was left, or belongs to another loop."""
-        if self._entered and not self._left and asyncio.get_running_loop() is self._loop:
+        if self._usable and asyncio.get_running_loop() is self._loop:
             return
         if not self._entered:
             reason = 'enter the block of this pool first: async with lowhaio.connection_pool(...) as pool'
-        elif self._left:
+        elif not self._usable:
             reason = 'the block of this pool was left'
         else:
             reason = 'this pool belongs to another event loop: make one for each loop'
@@ -351,7 +351,7 @@ class Pool:
 
     def give_back(self, link: Link, *, reusable: bool) -> None:
         """The end of a block."""
-        if self._left:
+        if not self._usable:
             return
         if not reusable:
             self._close(link)
@@ -439,7 +439,7 @@ class Pool:
         except OSError as failure:
             tls = isinstance(failure, ssl.SSLError) and not isinstance(failure, ssl.SSLEOFError)
             raise of_kind(TLSError if tls else ClosedError, f'{doing}: {failure}') from failure
-        if self._left:
+        if not self._usable:
             sock.close()
             self.check_loop()
         link = Link(

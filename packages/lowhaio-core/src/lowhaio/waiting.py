@@ -16,12 +16,18 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from typing import NoReturn
 
 # One turn of the loop after so many receives or sends that did not have to wait: at 64 KiB each this is every
 # megabyte, often enough for other tasks and rare enough not to be seen in the throughput of one transfer.
 CALLS_PER_TURN = 16
+
+# RFC 8446 section 5.1: a record holds at most 2^14 bytes. CPython's SSLSocket.send writes record after record and says
+# want-write without telling how many went out, so it gets one at a time: then want-write means that the server can
+# read nothing of it yet, and what was sent is known.
+TLS_RECORD_BYTES = 16384
 
 _READ = 0
 _WRITE = 1
@@ -82,6 +88,7 @@ class Link:
         'reading',
         'requests_left',
         'reused',
+        'send_bytes',
         'sock',
         'sock_recv',
         'sock_send',
@@ -104,6 +111,7 @@ class Link:
         self.sock = sock
         self.sock_recv = sock.recv
         self.sock_send = sock.send
+        self.send_bytes = TLS_RECORD_BYTES if isinstance(sock, ssl.SSLSocket) else sys.maxsize
         self.chunk_bytes = chunk_bytes
         self.wait_seconds = wait_seconds
         self.closed = False
@@ -272,7 +280,7 @@ class Link:
     def try_send(self, data: bytes | memoryview) -> int:
         """Send without waiting; how many bytes the socket took."""
         try:
-            sent = self.sock_send(data)
+            sent = self.sock_send(data if len(data) <= self.send_bytes else data[: self.send_bytes])
         except (BlockingIOError, ssl.SSLWantWriteError):
             self._send_needs = _WRITE
             return 0
