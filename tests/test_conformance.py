@@ -1,0 +1,350 @@
+"""Every wrapper keeps the contract of a wrapper, and the checks of the contract find wrappers that do not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import http.client
+import io
+import zlib
+from collections.abc import AsyncGenerator
+from functools import partial
+from typing import Any
+
+import pytest
+
+import lowhaio_chunked
+import lowhaio_gzip
+from support import conformance
+from support.conformance import CHECKS, Case, Check, Contract
+
+Body = AsyncGenerator[bytes, Any]
+
+TEXT = b'a text with some repetition, repetition, repetition'
+
+
+def deflated(data: bytes, window_bits: int) -> bytes:
+    compressor = zlib.compressobj(wbits=window_bits)
+    return compressor.compress(data) + compressor.flush()
+
+
+class FakeSocket:
+    """What the standard library's client reads a response from."""
+
+    def __init__(self, response: bytes) -> None:
+        self.response = response
+
+    def makefile(self, _mode: str) -> io.BytesIO:
+        return io.BytesIO(self.response)
+
+
+def dechunked(data: bytes) -> bytes:
+    """What the standard library's client makes of a chunked body."""
+    response = b'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n' + data
+    reader = http.client.HTTPResponse(FakeSocket(response))  # type: ignore[arg-type]
+    with contextlib.closing(reader):
+        reader.begin()
+        return reader.read()
+
+
+GZIP = gzip.compress(TEXT, mtime=0)
+ZLIB = deflated(TEXT, 15)
+RAW = deflated(TEXT, -15)
+
+CHUNKED_CASES = [
+    Case(b'0\r\n\r\n', b''),
+    Case(b'5\r\nhello\r\n0\r\n\r\n', b'hello'),
+    Case(b'5\r\nhello\r\n6\r\n world\r\n6\r\n again\r\n00\r\n\r\n', b'hello world again'),
+    Case(b'a \t\r\n0\r\n\r\n12345\r\n00A;x=1;y="0;"\r\n0\r\n\r\n67890\r\n0\r\n\r\n', b'0\r\n\r\n123450\r\n\r\n67890'),
+    Case(b'5\r\nhello\r\n0;last\r\nx-a: 1\r\nx-b:\r\n\r\n', b'hello'),
+    Case(b'', error=lowhaio_chunked.TruncatedError),
+    Case(b'5\r\nhello\r\n0\r\n', error=lowhaio_chunked.TruncatedError),
+    Case(b'5\r\nhell', error=lowhaio_chunked.TruncatedError),
+    Case(b'5\r\nhello!\r\n0\r\n\r\n', error=lowhaio_chunked.MalformedError),
+    Case(b'5\r\nhello\r\n0x5\r\nhello\r\n0\r\n\r\n', error=lowhaio_chunked.MalformedError),
+    Case(b'5\r\nhello\r\n0\r\nx-a : 1\r\n\r\n', error=lowhaio_chunked.MalformedError),
+]
+
+GZIP_CASES = [
+    Case(GZIP, TEXT),
+    Case(GZIP + gzip.compress(b'', mtime=0) + b'\0\0' + GZIP + b'\0', TEXT + TEXT),
+    Case(b'', b''),
+    Case(GZIP[:-1], error=lowhaio_gzip.TruncatedError),
+    Case(GZIP[:-8] + bytes(8), error=lowhaio_gzip.CorruptError),
+    Case(GZIP + b'garbage', error=lowhaio_gzip.CorruptError),
+]
+
+DEFLATE_CASES = [
+    Case(ZLIB, TEXT),
+    Case(RAW, TEXT),
+    Case(b'', b''),
+    Case(ZLIB[:-1], error=lowhaio_gzip.TruncatedError),
+    Case(RAW[:-1], error=lowhaio_gzip.TruncatedError),
+    Case(ZLIB + b'\0', error=lowhaio_gzip.CorruptError),
+    Case(RAW + b'\0', error=lowhaio_gzip.CorruptError),
+]
+
+PLAIN_CASES = [Case(TEXT, TEXT), Case(b'0', b'0'), Case(b'', b'')]
+
+CONTRACTS = {
+    'chunked.decode': Contract(lowhaio_chunked.decode, CHUNKED_CASES, finds_end=True),
+    'chunked.encode': Contract(lowhaio_chunked.encode, PLAIN_CASES, read=dechunked),
+    'gzip.decompress gzip': Contract(lowhaio_gzip.decompress, GZIP_CASES),
+    'gzip.decompress gzip to single bytes': Contract(partial(lowhaio_gzip.decompress, piece_bytes=1), GZIP_CASES),
+    'gzip.decompress deflate': Contract(partial(lowhaio_gzip.decompress, coding=b'deflate'), DEFLATE_CASES),
+    'gzip.decompress identity': Contract(partial(lowhaio_gzip.decompress, coding=b'identity'), PLAIN_CASES),
+    'gzip.decompress with a limit': Contract(
+        partial(lowhaio_gzip.decompress, max_bytes=len(TEXT)),
+        [Case(GZIP, TEXT), Case(GZIP + gzip.compress(b'.'), error=lowhaio_gzip.LimitError)],
+    ),
+    'gzip.compress gzip': Contract(lowhaio_gzip.compress, PLAIN_CASES, read=gzip.decompress),
+    'gzip.compress deflate': Contract(
+        partial(lowhaio_gzip.compress, coding=b'deflate'), PLAIN_CASES, read=zlib.decompress
+    ),
+    'a stack': Contract(
+        lambda body: lowhaio_gzip.decompress(lowhaio_chunked.decode(body)),
+        [Case(b'%x\r\n%b\r\n0\r\n\r\n' % (len(GZIP), GZIP), TEXT)],
+        finds_end=True,
+    ),
+}
+
+
+@pytest.mark.parametrize('check', CHECKS)
+@pytest.mark.parametrize('contract', CONTRACTS.values(), ids=CONTRACTS)
+async def test_wrapper_keeps_the_contract(contract: Contract, check: Check) -> None:
+    await check(contract)
+
+
+# Wrappers that undo nothing, and that of one line, which ends by a full stop. The first of each keeps the contract.
+
+
+async def unchanged(body: Body) -> Body:
+    async with contextlib.aclosing(body):
+        async for piece in body:
+            if piece:
+                yield piece
+
+
+async def leaves_below_open(body: Body) -> Body:
+    async for piece in body:
+        if piece:
+            yield piece
+
+
+async def yields_empty_pieces(body: Body) -> Body:
+    async with contextlib.aclosing(body):
+        async for piece in body:
+            yield piece
+
+
+async def yields_other_types(body: Body) -> Body:
+    async with contextlib.aclosing(body):
+        async for piece in body:
+            yield bytearray(piece)  # type: ignore[misc]
+
+
+async def depends_on_the_split(body: Body) -> Body:
+    async with contextlib.aclosing(body):
+        async for piece in body:
+            if piece.strip(b' '):
+                yield piece.strip(b' ')
+
+
+async def swallows_errors(body: Body) -> Body:
+    async with contextlib.aclosing(body):
+        with contextlib.suppress(ZeroDivisionError):
+            async for piece in body:
+                if piece:
+                    yield piece
+
+
+async def replaces_errors(body: Body) -> Body:
+    async with contextlib.aclosing(body):
+        try:
+            async for piece in body:
+                if piece:
+                    yield piece
+        except ZeroDivisionError:
+            raise ZeroDivisionError('from the wrapper') from None
+
+
+async def swallows_cancellation(body: Body) -> Body:
+    async with contextlib.aclosing(body):
+        with contextlib.suppress(asyncio.CancelledError):
+            async for piece in body:
+                if piece:
+                    yield piece
+
+
+async def talks_to_below(body: Body) -> Body:
+    async with contextlib.aclosing(body):
+        async for piece in body:
+            if piece:
+                yield piece
+                with contextlib.suppress(StopAsyncIteration):
+                    await body.asend(b'')
+
+
+class ClosesBelowUnasked:
+    """Not a generator function: it closes the generator below although nothing was taken from it."""
+
+    def __init__(self, body: Body) -> None:
+        self.body = body
+        self.wrapped = unchanged(body)
+
+    def __aiter__(self) -> ClosesBelowUnasked:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await anext(self.wrapped)
+
+    async def aclose(self) -> None:
+        await self.wrapped.aclose()
+        await self.body.aclose()
+
+
+async def one_line(body: Body) -> Body:
+    async with contextlib.aclosing(body):
+        async for piece in body:
+            data, stop, surplus = piece.partition(b'.')
+            if stop:
+                with contextlib.suppress(StopAsyncIteration):
+                    await body.asend(surplus)
+            if data + stop:
+                yield data + stop
+            if stop:
+                return
+
+
+async def does_not_tell(body: Body) -> Body:
+    async with contextlib.aclosing(body):
+        async for piece in body:
+            data, stop, _ = piece.partition(b'.')
+            if data + stop:
+                yield data + stop
+            if stop:
+                return
+
+
+async def tells_late(body: Body) -> Body:
+    async with contextlib.aclosing(body):
+        async for piece in body:
+            data, stop, surplus = piece.partition(b'.')
+            if data + stop:
+                yield data + stop
+            if stop:
+                with contextlib.suppress(StopAsyncIteration):
+                    await body.asend(surplus)
+                return
+
+
+async def tells_without_surplus(body: Body) -> Body:
+    async with contextlib.aclosing(body):
+        async for piece in body:
+            data, stop, _ = piece.partition(b'.')
+            if stop:
+                with contextlib.suppress(StopAsyncIteration):
+                    await body.asend(b'')
+            if data + stop:
+                yield data + stop
+            if stop:
+                return
+
+
+async def trips_over_the_end_below(body: Body) -> Body:
+    async with contextlib.aclosing(body):
+        async for piece in body:
+            data, stop, surplus = piece.partition(b'.')
+            if stop:
+                await body.asend(surplus)
+            if data + stop:
+                yield data + stop
+            if stop:
+                return
+
+
+async def goes_on_after_the_end(body: Body) -> Body:
+    async with contextlib.aclosing(body):
+        async for piece in body:
+            data, stop, surplus = piece.partition(b'.')
+            if stop:
+                with contextlib.suppress(StopAsyncIteration):
+                    await body.asend(surplus)
+            if data + stop:
+                yield data + stop
+
+
+async def hides_objections(body: Body) -> Body:
+    async with contextlib.aclosing(body):
+        async for piece in body:
+            data, stop, surplus = piece.partition(b'.')
+            if stop:
+                with contextlib.suppress(StopAsyncIteration, ZeroDivisionError):
+                    await body.asend(surplus)
+            if data + stop:
+                yield data + stop
+            if stop:
+                return
+
+
+WORDS = [Case(b'', b''), Case(b'some  words', b'some  words')]
+LINE = [Case(b'a line.', b'a line.')]
+
+
+@pytest.mark.parametrize('check', CHECKS)
+@pytest.mark.parametrize('contract', [Contract(unchanged, WORDS), Contract(one_line, LINE, finds_end=True)])
+async def test_checks_pass_what_keeps_the_contract(contract: Contract, check: Check) -> None:
+    await check(contract)
+
+
+@pytest.mark.parametrize(
+    ('check', 'wrap'),
+    [
+        (conformance.closed_early, leaves_below_open),
+        (conformance.cancelled, leaves_below_open),
+        (conformance.with_empty_pieces, yields_empty_pieces),
+        (conformance.whole, yields_other_types),
+        (conformance.in_two, depends_on_the_split),
+        (conformance.byte_by_byte, depends_on_the_split),
+        (conformance.error_below, swallows_errors),
+        (conformance.error_below, replaces_errors),
+        (conformance.cancelled, swallows_cancellation),
+        (conformance.whole, talks_to_below),
+        (conformance.never_started, ClosesBelowUnasked),
+    ],
+)
+async def test_checks_find_what_breaks_the_contract(check: Check, wrap: Any) -> None:
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        await check(Contract(wrap, WORDS))
+
+
+@pytest.mark.parametrize(
+    ('check', 'wrap'),
+    [
+        (conformance.whole, does_not_tell),
+        (conformance.end_before_last_piece, tells_late),
+        (conformance.with_surplus, tells_without_surplus),
+        (conformance.deaf_below, goes_on_after_the_end),
+        (conformance.error_below, hides_objections),
+    ],
+)
+async def test_checks_find_what_breaks_the_contract_at_the_end(check: Check, wrap: Any) -> None:
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        await check(Contract(wrap, LINE, finds_end=True))
+
+
+async def test_checks_find_who_trips_over_the_end_of_the_generator_below() -> None:
+    with pytest.raises(RuntimeError, match='StopAsyncIteration'):
+        await conformance.whole(Contract(trips_over_the_end_below, LINE, finds_end=True))
+
+
+async def test_checks_compare_the_class_of_an_error() -> None:
+    async def refuses(body: Body) -> Body:
+        async with contextlib.aclosing(body):
+            async for _ in body:
+                raise UnicodeError('a subclass of what the case says')
+            yield b''
+
+    with pytest.raises(AssertionError):
+        await conformance.whole(Contract(refuses, [Case(b'x', error=ValueError)]))
