@@ -1,0 +1,75 @@
+# `make` alone says what there is. Everything happens in $(VENV), which is made on first use.
+#
+#   make test PYTHON=python3.13 VENV=.venv-3.13     another Python
+#   make test ARGS='-k cursor -p no:randomly'       some tests, in the order of the files
+#   make run URL=https://example.com/               any URL
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+URL ?=
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+WHEELS := $(VENV)-wheels
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup run test check format coverage wheels test-wheels site docs bench clean
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+setup: $(READY) ## make the virtual environment, again if what it holds has changed
+
+$(READY): requirements-dev.txt constraints.txt $(wildcard packages/*/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv '$(VENV)'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt hatchling editables
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --requirement requirements-dev.txt
+	@touch $@
+
+run: $(READY) ## do the main job against a server on this machine, or GET the URL given
+	$(BIN)/python examples/composed.py $(URL)
+
+test: $(READY) ## run the tests, in random order; ARGS goes to pytest
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## check format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY) ## put the code in order
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+coverage: $(READY) ## run the tests and demand that they reach every line and branch
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage report
+
+wheels: $(READY) ## build the packages into dist/
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist $(wildcard packages/*)
+
+test-wheels: wheels ## run the tests on the wheels, in a copy of this folder without the source tree
+	$(PYTHON) -m venv --clear '$(WHEELS)'
+	grep -v '^-e ' requirements-dev.txt > $(WHEELS)/tools.txt
+	$(WHEELS)/bin/python -m pip install --quiet --constraint constraints.txt --requirement $(WHEELS)/tools.txt
+	$(WHEELS)/bin/python -m pip install --quiet --no-index --no-deps dist/*.whl
+	mkdir $(WHEELS)/copy
+	tar --create --exclude='./.?*' --exclude='./packages/*/src' --exclude='./benchmarks/.venvs' --exclude=./dist --exclude=./site . | tar --extract --directory $(WHEELS)/copy
+	cd $(WHEELS)/copy && ../bin/python -m pytest $(ARGS)
+
+site: $(READY) ## build the documentation into site/; every warning is an error
+	$(BIN)/mkdocs build --strict --quiet
+
+docs: site ## build the documentation and serve it on this machine
+	$(BIN)/mkdocs serve --strict
+
+bench: $(READY) ## measure against other clients; see benchmarks/README.md
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+clean: ## remove all that the other commands have made
+	rm -rf .venv* dist site .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmarks/.venvs
+	find . -name __pycache__ -prune -exec rm -rf {} +

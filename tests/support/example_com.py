@@ -1,0 +1,204 @@
+"""The servers that the documentation talks to, in the place of those on the network.
+
+The examples in the documentation resolve `example.com` with `loop.getaddrinfo`, connect to its port 443 and check its
+certificate against the system's list of authorities. That is left to the program by design, and so the tests need to
+change nothing in lowhaio to have them run as they stand:
+
+- `ExampleLoop` resolves the names below, and no others. Its answer is the address of a Unix socket, since a port such
+  as 443 can't be had without privileges, and lowhaio takes any address that a resolver returns;
+- `SSL_CERT_FILE`, which OpenSSL reads, names a list of authorities that holds the one of these servers;
+- the current folder holds the files that the examples name.
+
+| server                     | what it is                                                                          |
+|----------------------------|-------------------------------------------------------------------------------------|
+| example.com, port 443      | HTTPS                                                                               |
+| members.example.com, 443   | HTTPS, and asks its clients for a certificate: `client.pem` is one                  |
+| intranet.example.com, 443  | HTTPS, with a certificate of an authority that is not the system's: `company.pem`   |
+| localhost, port 8080       | HTTP                                                                                |
+| `app.sock`                 | HTTP over a Unix socket                                                             |
+| 127.0.0.1, port `port`     | HTTPS, with a certificate for localhost, for programs that run a loop of their own   |
+
+All of them answer the same:
+
+| request       | response                                                                                           |
+|---------------|----------------------------------------------------------------------------------------------------|
+| /             | `Hello!`                                                                                           |
+| /chunked      | `Hello, world!` in chunks, and a trailer                                                           |
+| /gzip         | a thousand lines, compressed with gzip if the request accepts that                                 |
+| /compressed   | the same in chunks                                                                                 |
+| /headers      | `vary` and `set-cookie` twice each                                                                 |
+| /download     | a million bytes                                                                                    |
+| /upload       | how many bytes arrived; with more than 10,000,000 announced, 413 before they are sent              |
+| /silent       | none                                                                                               |
+| /impatient    | `Hello!`, but to the second request on a connection none: the connection is closed                  |
+| /truncated    | half of what is announced                                                                          |
+| /close        | none, the connection is closed                                                                     |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import os
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import trustme
+
+from .loops import AsyncioLoop
+from .scripted import Peer, scripted
+
+UPLOAD_LIMIT = 10_000_000
+LINES = b''.join(b'This is line %d.\n' % number for number in range(1000))
+
+
+class ExampleLoop(AsyncioLoop):
+    """A loop that resolves the names of the documentation's servers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: dict[tuple[Any, Any], list[Any]] = {}
+
+    async def getaddrinfo(
+        self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+    ) -> list[Any]:
+        try:
+            return self.names[host, port]
+        except KeyError:
+            raise socket.gaierror(socket.EAI_NONAME, f'the tests have no server for {host} port {port}') from None
+
+
+@dataclass
+class Authorities:
+    """Those that the system trusts, and another one."""
+
+    system: trustme.CA = field(default_factory=trustme.CA)
+    company: trustme.CA = field(default_factory=trustme.CA)
+
+    def server(self, name: str, authority: trustme.CA | None = None) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        (authority or self.system).issue_cert(name).configure_cert(context)
+        return context
+
+    def members(self) -> ssl.SSLContext:
+        context = self.server('members.example.com')
+        context.verify_mode = ssl.CERT_REQUIRED
+        self.system.configure_trust(context)
+        return context
+
+
+@contextlib.contextmanager
+def surroundings(folder: Path, authorities: Authorities) -> Iterator[None]:
+    """Be in a folder with the files that the examples name, on a system that trusts example.com."""
+    authorities.system.cert_pem.write_to_path(folder / 'authorities.pem')
+    authorities.company.cert_pem.write_to_path(folder / 'company.pem')
+    authorities.system.issue_cert('member@example.com').private_key_and_cert_chain_pem.write_to_path(
+        folder / 'client.pem'
+    )
+    (folder / 'photo.jpg').write_bytes(bytes(300_000))
+    before = os.environ.get('SSL_CERT_FILE')
+    os.environ['SSL_CERT_FILE'] = str(folder / 'authorities.pem')
+    try:
+        with contextlib.chdir(folder):
+            yield
+    finally:
+        del os.environ['SSL_CERT_FILE']
+        if before is not None:
+            os.environ['SSL_CERT_FILE'] = before
+
+
+@contextlib.asynccontextmanager
+async def servers(folder: Path, authorities: Authorities) -> AsyncIterator[int]:
+    """Run all of them, and have the running loop, an `ExampleLoop`, resolve them. Yields `port`."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, ExampleLoop)
+    async with contextlib.AsyncExitStack() as stack:
+        for name, port, context in (
+            ('example.com', 443, authorities.server('example.com')),
+            ('members.example.com', 443, authorities.members()),
+            ('intranet.example.com', 443, authorities.server('intranet.example.com', authorities.company)),
+            ('localhost', 8080, None),
+        ):
+            server = await stack.enter_async_context(scripted(serve, tls=context, family=socket.AF_UNIX))
+            loop.names[name, port] = server.address
+            if context is None:
+                (folder / 'app.sock').symlink_to(str(server.address[0][4]))
+        local = await stack.enter_async_context(scripted(serve, tls=authorities.server('localhost')))
+        yield local.port
+
+
+def serve(peer: Peer) -> None:
+    """Answer one request after the other."""
+    for number, head in enumerate(peer.heads()):
+        request_line, *lines = head[:-4].split(b'\r\n')
+        path = request_line.split(b' ')[1]
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(b':') for line in lines)}
+        if path == b'/close' or (path == b'/impatient' and number == 1):
+            return
+        if path == b'/silent':
+            peer.until_closed()
+            return
+        if int(headers.get(b'content-length', b'0')) > UPLOAD_LIMIT:
+            peer.send(_with_length(b'Too large!\n', status=b'413 Content Too Large', more=b'connection: close\r\n'))
+            return
+        peer.send(_response(peer, path, headers))
+        if path == b'/truncated':
+            return
+
+
+def _response(peer: Peer, path: bytes, headers: dict[bytes, bytes]) -> bytes:
+    accepts_gzip = b'gzip' in headers.get(b'accept-encoding', b'')
+    body = gzip.compress(LINES, mtime=0) if accepts_gzip else LINES
+    encoding = b'content-encoding: gzip\r\n' if accepts_gzip else b''
+    match path:
+        case b'/' | b'/impatient':
+            return _with_length(b'Hello!\n')
+        case b'/chunked':
+            return _chunked([b'Hello, ', b'world!\n'], trailers=b'x-checksum: 58\r\n')
+        case b'/gzip':
+            return _with_length(body, more=encoding)
+        case b'/compressed':
+            return _chunked([body[at : at + 100] for at in range(0, len(body), 100)], more=encoding)
+        case b'/headers':
+            cookies = b'set-cookie: a=1; expires=Thu, 01 Jan 2026 00:00:00 GMT\r\nset-cookie: b=2\r\n'
+            return _with_length(b'Hello!\n', more=b'vary: accept\r\nvary: cookie\r\n' + cookies)
+        case b'/download':
+            return _with_length(bytes(1_000_000))
+        case b'/truncated':
+            return _with_length(bytes(1000))[:-500]
+        case b'/upload':
+            return _with_length(b'%d bytes arrived\n' % _received(peer, headers))
+        case _:
+            return _with_length(b'Not found!\n', status=b'404 Not Found')
+
+
+def _received(peer: Peer, headers: dict[bytes, bytes]) -> int:
+    if headers.get(b'expect') == b'100-continue':
+        peer.send(b'HTTP/1.1 100 Continue\r\n\r\n')
+    if headers.get(b'transfer-encoding') != b'chunked':
+        return len(peer.recv_exactly(int(headers.get(b'content-length', b'0'))))
+    total = 0
+    while size := int(peer.until(b'\r\n'), 16):
+        total += size
+        peer.recv_exactly(size + 2)
+    peer.until(b'\r\n')
+    return total
+
+
+def _with_length(body: bytes, *, status: bytes = b'200 OK', more: bytes = b'') -> bytes:
+    return b'HTTP/1.1 %b\r\ncontent-type: text/plain\r\n%bcontent-length: %d\r\n\r\n%b' % (
+        status,
+        more,
+        len(body),
+        body,
+    )
+
+
+def _chunked(pieces: list[bytes], *, more: bytes = b'', trailers: bytes = b'') -> bytes:
+    head = b'HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n%btransfer-encoding: chunked\r\n\r\n' % more
+    return head + b''.join(b'%x\r\n%b\r\n' % (len(piece), piece) for piece in pieces) + b'0\r\n' + trailers + b'\r\n'
