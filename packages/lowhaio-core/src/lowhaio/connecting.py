@@ -8,30 +8,14 @@ import os
 import socket
 import ssl
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+
+from .addresses import Address, WrapsSocket
 
 # RFC 8305 section 5: "One recommended value for a default delay is 250 milliseconds."
 ATTEMPT_DELAY_SECONDS = 0.25
 
-Address = tuple[int, object]
-"""Address family, and the address as `socket.connect` takes it."""
-
 Wait = Callable[[asyncio.Future[None]], Awaitable[None]]
-
-
-class WrapsSocket(Protocol):
-    """What the core asks of `ssl_context`; `ssl.SSLContext` has it."""
-
-    def wrap_socket(
-        self,
-        sock: socket.socket,
-        *,
-        do_handshake_on_connect: bool,
-        suppress_ragged_eofs: bool,
-        server_hostname: str | None,
-    ) -> socket.socket:
-        """A socket that has `do_handshake` and `unwrap`, and takes over the descriptor of `sock`."""
 
 
 class RefusedByAllError(Exception):
@@ -41,33 +25,6 @@ class RefusedByAllError(Exception):
         super().__init__('; '.join(f'{address}: {failure}' for address, failure in failures))
         causes = [failure for _, failure in failures]
         self.cause = causes[0] if len(causes) == 1 else ExceptionGroup('every address failed', causes)
-
-
-def numeric_address(ip_address: str, port: int) -> Address:
-    """One IP address as text. A host name is refused: resolving it is up to the caller."""
-    host, _, scope = ip_address.partition('%')
-    try:
-        if ':' not in host:
-            socket.inet_pton(socket.AF_INET, ip_address)
-            return socket.AF_INET, (ip_address, port)
-        socket.inet_pton(socket.AF_INET6, host)
-        scope_id = int(scope) if scope.isdigit() or not scope else socket.if_nametoindex(scope)
-    except (OSError, ValueError):
-        raise ValueError(f'{ip_address!r} is not an IP address: resolve host names with loop.getaddrinfo') from None
-    return socket.AF_INET6, (host, port, 0, scope_id)
-
-
-def alternated(addresses: Iterable[Address]) -> deque[Address]:
-    """In order and once each, but with the families taking turns (RFC 8305 section 4)."""
-    by_family: dict[int, deque[Address]] = {}
-    for address in dict.fromkeys(addresses):
-        by_family.setdefault(address[0], deque()).append(address)
-    queues = list(by_family.values())
-    turns: deque[Address] = deque()
-    while queues:
-        turns.extend(queue.popleft() for queue in queues)
-        queues = [queue for queue in queues if queue]
-    return turns
 
 
 class Race:

@@ -89,13 +89,12 @@ class Exchange:
     )
 
     link: Link
+    phase: Phase
+    serial: int
+    reused: bool
     seen: list[Field]
     headers: Iterator[Field]
     phase_after_headers: Phase | None
-
-    def __init__(self) -> None:
-        self.phase = _OUTSIDE
-        self.serial = 0
 
     def lend(self, link: Link) -> None:
         """Begin a block: until `take_back`, this exchange alone moves the link."""
@@ -178,6 +177,8 @@ class Exchange:
         """More bytes of the request that began."""
         if self.phase is _OUTSIDE:
             raise self.misused('send')
+        if self.sending:
+            raise self.error(LocalProtocolError, 'an earlier send is under way, failed or was cancelled')
         if self.request is None:
             self.request = RequestFraming(0)
             self.request.whole = True
@@ -268,7 +269,7 @@ class Exchange:
 
     def misused(self, function: str, cursor: int | None = None) -> LowhaioError:
         """The error of a function called out of order, or with another cursor than the last one given out."""
-        if cursor is None or cursor == self.cursor:
+        if cursor is None or self.phase is _OUTSIDE or cursor == self.cursor:
             return self.error(LocalProtocolError, f'{function} called {self.phase.value}')
         return self.error(LocalProtocolError, f'{function} called with cursor {cursor!r}, the last was {self.cursor}')
 
@@ -319,8 +320,6 @@ async def send(connection: Exchange, data: bytes | bytearray | memoryview) -> No
         data = memoryview(data).cast('B')
     if not data:
         return
-    if connection.sending:
-        raise connection.error(LocalProtocolError, 'an earlier send is under way, failed or was cancelled')
     if connection.phase is _IDLE or connection.is_over():
         connection.begin(data)
     else:

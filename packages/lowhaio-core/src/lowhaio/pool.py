@@ -20,7 +20,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from . import exchange
-from .connecting import Address, Race, RefusedByAllError, WrapsSocket, alternated, numeric_address, secure
+from .addresses import Address, AddressInfo, Key, Target, WrapsSocket, alternated
+from .connecting import Race, RefusedByAllError, secure
 from .errors import (
     ClosedError,
     ConnectError,
@@ -31,63 +32,6 @@ from .errors import (
     of_kind,
 )
 from .waiting import AbandonedError, Link, WaitTimeoutError
-
-_STREAM = socket.SOCK_STREAM
-_INTERNET = (socket.AF_INET, socket.AF_INET6)
-
-AddressInfo = tuple[Any, Any, Any, Any, Any]
-"""One entry of what `loop.getaddrinfo` returns: family, type, protocol, canonical name, address."""
-
-Key = tuple[object, object, int, str | None]
-"""Host, port, identity of the `ssl_context`, `server_hostname`."""
-
-
-class Target:
-    """What one call of `Pool.connection` asks for."""
-
-    __slots__ = ('context', 'entries', 'keys', 'port', 'server_hostname')
-
-    def __init__(
-        self, entries: str | tuple[AddressInfo, ...], port: int, context: WrapsSocket, server_hostname: str | None
-    ) -> None:
-        self.entries = entries
-        self.port = port
-        self.context = context
-        self.server_hostname = server_hostname
-        hosts = (entries,) if isinstance(entries, str) else [_host(i[0], i[4]) for i in entries if i[1] == _STREAM]
-        self.keys: list[Key] = [(host, port, id(context), server_hostname) for host in hosts]
-
-    def addresses(self) -> dict[Address, Key]:
-        """What to connect to, with the key of each; refused here if it can't be connected to at all."""
-        if not hasattr(self.context, 'wrap_socket'):
-            raise TypeError(
-                f'ssl_context must have wrap_socket, and {self.context!r} has not: pass ssl.create_default_context(), '
-                f'or lowhaio_nonssl.NonSSLContext() for a connection without encryption'
-            )
-        if self.server_hostname is None and getattr(self.context, 'check_hostname', False):
-            raise ValueError('ssl_context checks host names: pass server_hostname, the name that was resolved')
-        if isinstance(self.entries, str):
-            return {numeric_address(self.entries, self.port): self.keys[0]}
-        streams = [info for info in self.entries if info[1] == _STREAM]
-        if not streams:
-            raise ValueError(f'no address for a stream socket in {self.entries!r}')
-        addresses: dict[Address, Key] = {}
-        for (family, _, _, _, sockaddr), key in zip(streams, self.keys, strict=True):
-            if family in _INTERNET:
-                numeric_address(sockaddr[0], self.port)
-                addresses.setdefault((family, (sockaddr[0], self.port, *sockaddr[2:])), key)
-            else:
-                addresses.setdefault((family, sockaddr), key)
-        return addresses
-
-
-def _host(family: int, sockaddr: Any) -> object:
-    """What tells one address from another, whichever way it was given."""
-    if family not in _INTERNET:
-        return family, sockaddr
-    if len(sockaddr) == 4 and sockaddr[3]:
-        return sockaddr[0], sockaddr[3]
-    return sockaddr[0]
 
 
 class Origin:
@@ -170,12 +114,18 @@ class Connection(exchange.Exchange):
     def __init__(self, pool: 'Pool', target: Target) -> None:
         self.phase = exchange.Phase.OUTSIDE
         self.serial = 0
+        self.reused = False
         self._pool = pool
         self._target: Target | None = target
 
     @property
     def socket(self) -> socket.socket:
-        """The connected socket, an `ssl.SSLSocket` over TLS: for its addresses, certificate and ALPN protocol."""
+        """The connected socket, an `ssl.SSLSocket` over TLS: for its addresses, certificate and ALPN protocol.
+
+        Raises `LocalProtocolError` outside of the block.
+        """
+        if self.phase is exchange.Phase.OUTSIDE:
+            raise self.misused('socket')
         return self.link.sock
 
     async def __aenter__(self) -> Self:

@@ -1,0 +1,107 @@
+"""What one call of `Pool.connection` asks for: addresses to connect to, and the keys that idle connections fit by."""
+
+import socket
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+Address = tuple[int, object]
+"""Address family, and the address as `socket.connect` takes it."""
+
+_STREAM = socket.SOCK_STREAM
+_INTERNET = (socket.AF_INET, socket.AF_INET6)
+
+AddressInfo = tuple[Any, Any, Any, Any, Any]
+"""One entry of what `loop.getaddrinfo` returns: family, type, protocol, canonical name, address."""
+
+Key = tuple[object, object, int, str | None]
+"""Host, port, identity of the `ssl_context`, `server_hostname`."""
+
+
+class WrapsSocket(Protocol):
+    """What the core asks of `ssl_context`; `ssl.SSLContext` has it."""
+
+    def wrap_socket(
+        self,
+        sock: socket.socket,
+        *,
+        do_handshake_on_connect: bool,
+        suppress_ragged_eofs: bool,
+        server_hostname: str | None,
+    ) -> socket.socket:
+        """A socket that has `do_handshake` and `unwrap`, and takes over the descriptor of `sock`."""
+
+
+class Target:
+    """What one call of `Pool.connection` asks for."""
+
+    __slots__ = ('context', 'entries', 'keys', 'port', 'server_hostname')
+
+    def __init__(
+        self, entries: str | tuple[AddressInfo, ...], port: int, context: WrapsSocket, server_hostname: str | None
+    ) -> None:
+        self.entries = entries
+        self.port = port
+        self.context = context
+        self.server_hostname = server_hostname
+        hosts = (entries,) if isinstance(entries, str) else [_host(i[0], i[4]) for i in entries if i[1] == _STREAM]
+        self.keys: list[Key] = [(host, port, id(context), server_hostname) for host in hosts]
+
+    def addresses(self) -> dict[Address, Key]:
+        """What to connect to, with the key of each; refused here if it can't be connected to at all."""
+        if not hasattr(self.context, 'wrap_socket'):
+            raise TypeError(
+                f'ssl_context must have wrap_socket, and {self.context!r} has not: pass ssl.create_default_context(), '
+                f'or lowhaio_nonssl.NonSSLContext() for a connection without encryption'
+            )
+        if self.server_hostname is None and getattr(self.context, 'check_hostname', False):
+            raise ValueError('ssl_context checks host names: pass server_hostname, the name that was resolved')
+        if isinstance(self.entries, str):
+            return {numeric_address(self.entries, self.port): self.keys[0]}
+        streams = [info for info in self.entries if info[1] == _STREAM]
+        if not streams:
+            raise ValueError(f'no address for a stream socket in {self.entries!r}')
+        addresses: dict[Address, Key] = {}
+        for (family, _, _, _, sockaddr), key in zip(streams, self.keys, strict=True):
+            if family in _INTERNET:
+                numeric_address(sockaddr[0], self.port)
+                addresses.setdefault((family, (sockaddr[0], self.port, *sockaddr[2:])), key)
+            else:
+                addresses.setdefault((family, sockaddr), key)
+        return addresses
+
+
+def _host(family: int, sockaddr: Any) -> object:
+    """What tells one address from another, whichever way it was given."""
+    if family not in _INTERNET:
+        return family, sockaddr
+    if len(sockaddr) == 4 and sockaddr[3]:
+        return sockaddr[0], sockaddr[3]
+    return sockaddr[0]
+
+
+def numeric_address(ip_address: str, port: int) -> Address:
+    """One IP address as text. A host name is refused: resolving it is up to the caller."""
+    host, _, scope = ip_address.partition('%')
+    try:
+        if ':' not in host:
+            socket.inet_pton(socket.AF_INET, ip_address)
+            return socket.AF_INET, (ip_address, port)
+        socket.inet_pton(socket.AF_INET6, host)
+        scope_id = int(scope) if scope.isdigit() or not scope else socket.if_nametoindex(scope)
+    except (OSError, ValueError):
+        raise ValueError(f'{ip_address!r} is not an IP address: resolve host names with loop.getaddrinfo') from None
+    return socket.AF_INET6, (host, port, 0, scope_id)
+
+
+def alternated(addresses: Iterable[Address]) -> deque[Address]:
+    """In order and once each, but with the families taking turns (RFC 8305 section 4)."""
+    by_family: dict[int, deque[Address]] = {}
+    for address in dict.fromkeys(addresses):
+        by_family.setdefault(address[0], deque()).append(address)
+    queues = list(by_family.values())
+    turns: deque[Address] = deque()
+    while queues:
+        turns.extend(queue.popleft() for queue in queues)
+        queues = [queue for queue in queues if queue]
+    return turns
