@@ -56,6 +56,8 @@ class Target:
             )
         if self.server_hostname is None and getattr(self.context, 'check_hostname', False):
             raise ValueError('ssl_context checks host names: pass server_hostname, the name that was resolved')
+        if self.server_hostname is not None and not _is_host_name(self.server_hostname):
+            raise ValueError(f'server_hostname is {self.server_hostname!r}, which is not a host name')
         if isinstance(self.entries, str):
             return {numeric_address(self.entries, self.port): self.keys[0]}
         streams = [info for info in self.entries if info[1] == _STREAM]
@@ -69,6 +71,15 @@ class Target:
             else:
                 addresses.setdefault((family, sockaddr), key)
         return addresses
+
+
+def _is_host_name(name: str) -> bool:
+    """Whether `ssl` can take it, which finds out only after it has taken the socket."""
+    try:
+        name.encode('idna')
+    except UnicodeError:
+        return False
+    return bool(name) and not name.startswith('.') and '\0' not in name
 
 
 def _host(family: int, sockaddr: Any) -> object:
@@ -88,7 +99,7 @@ def numeric_address(ip_address: str, port: int) -> Address:
             socket.inet_pton(socket.AF_INET, ip_address)
             return socket.AF_INET, (ip_address, port)
         socket.inet_pton(socket.AF_INET6, host)
-        scope_id = int(scope) if scope.isdigit() or not scope else socket.if_nametoindex(scope)
+        scope_id = int(scope or 0) if scope.isdecimal() or not scope else socket.if_nametoindex(scope)
     except (OSError, ValueError):
         raise ValueError(f'{ip_address!r} is not an IP address: resolve host names with loop.getaddrinfo') from None
     return socket.AF_INET6, (host, port, 0, scope_id)

@@ -4,6 +4,7 @@ Nothing here knows of the pool or of time: `wait` awaits a future until the call
 """
 
 import asyncio
+import errno
 import os
 import socket
 import ssl
@@ -79,11 +80,12 @@ class Race:
             if family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.connect(sockaddr)  # type: ignore[arg-type]
-        except BlockingIOError:
-            self._running[fd] = sock, address
-            self._loop.add_writer(fd, self._on_writable, fd)
-            return True
         except OSError as failure:
+            # EAGAIN is raised as BlockingIOError too: the queue of a Unix socket is full, and nothing is in progress.
+            if failure.errno == errno.EINPROGRESS:
+                self._running[fd] = sock, address
+                self._loop.add_writer(fd, self._on_writable, fd)
+                return True
             sock.close()
             self._failures.append((sockaddr, failure))
             return False

@@ -125,7 +125,7 @@ class Exchange:
 
     def is_over(self) -> bool:
         """Whether both messages are whole, so that what is sent next is another request."""
-        if self.phase is _OUTSIDE or not self.complete or self.framing is _TUNNEL:
+        if not self.complete or self.framing is _TUNNEL:
             return False
         return self.request is None or self.request.whole
 
@@ -175,10 +175,6 @@ class Exchange:
 
     def go_on(self, data: bytes | memoryview) -> None:
         """More bytes of the request that began."""
-        if self.phase is _OUTSIDE:
-            raise self.misused('send')
-        if self.sending:
-            raise self.error(LocalProtocolError, 'an earlier send is under way, failed or was cancelled')
         if self.request is None:
             self.request = RequestFraming(0)
             self.request.whole = True
@@ -320,7 +316,13 @@ async def send(connection: Exchange, data: bytes | bytearray | memoryview) -> No
         data = memoryview(data).cast('B')
     if not data:
         return
-    if connection.phase is _IDLE or connection.is_over():
+    if connection.phase is _IDLE:
+        connection.begin(data)
+    elif connection.phase is _OUTSIDE:
+        raise connection.misused('send')
+    elif connection.sending:
+        raise connection.error(LocalProtocolError, 'an earlier send is under way, failed or was cancelled')
+    elif connection.is_over():
         connection.begin(data)
     else:
         connection.go_on(data)

@@ -208,6 +208,7 @@ class Link:
         """Of a link at rest: whether there is nothing to receive. If there is, the link is of no more use."""
         try:
             self.kept = self.sock_recv(1)
+            self.bytes_received += len(self.kept)
         except (BlockingIOError, ssl.SSLWantReadError):
             self.drained = True
             return True
