@@ -192,7 +192,7 @@ class RequestFraming:
         if self._line.endswith(b'\n'):
             line, self._line = self._line, b''
             self._next(self, line)
-        elif len(self._line) > self._limit:
+        elif len(self._line) > self._limit + 1:
             self.doubtful = True
         return view[taken:]
 
@@ -228,10 +228,12 @@ class RequestFraming:
         chunk = CHUNK_LINE.fullmatch(line)
         size = int(chunk[1], 16) if chunk else 0
         self.doubtful = chunk is None
-        if size:
-            self._left = size + 2
-        else:
-            self._next = RequestFraming._trailer
+        self._left = size
+        self._next = RequestFraming._chunk_end if size else RequestFraming._trailer
+
+    def _chunk_end(self, line: bytes) -> None:
+        self.doubtful = line != b'\r\n'
+        self._next = RequestFraming._chunk_size
 
     def _trailer(self, line: bytes) -> None:
         self.whole = line == b'\r\n'
