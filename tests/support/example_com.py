@@ -32,6 +32,7 @@ All of them answer the same:
 | /silent       | none                                                                                               |
 | /impatient    | `Hello!`, but to the second request on a connection none: the connection is closed                  |
 | /truncated    | half of what is announced                                                                          |
+| /ambiguous    | one with two lengths                                                                               |
 | /close        | none, the connection is closed                                                                     |
 """
 
@@ -64,9 +65,7 @@ class ExampleLoop(AsyncioLoop):
         super().__init__()
         self.names: dict[tuple[Any, Any], list[Any]] = {}
 
-    async def getaddrinfo(
-        self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
-    ) -> list[Any]:
+    async def getaddrinfo(self, host: Any, port: Any, **_: int) -> list[Any]:
         try:
             return self.names[host, port]
         except KeyError:
@@ -169,6 +168,8 @@ def _response(peer: Peer, path: bytes, headers: dict[bytes, bytes]) -> bytes:
             return _with_length(b'Hello!\n', more=b'vary: accept\r\nvary: cookie\r\n' + cookies)
         case b'/download':
             return _with_length(bytes(1_000_000))
+        case b'/ambiguous':
+            return _with_length(b'Hello!\n', more=b'content-length: 5\r\n')
         case b'/truncated':
             return _with_length(bytes(1000))[:-500]
         case b'/upload':

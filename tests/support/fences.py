@@ -26,7 +26,7 @@ LANGUAGES = {'python', 'text', 'shell'}
 """The languages that a fence can have. Only `python` is run; with no other name can it get around that."""
 
 _FENCE = re.compile(
-    r'^(?P<indent> *)(?P<mark>```+|~~~+)(?P<language>.*)\n(?P<code>(?:.*\n)*?)(?P=indent)(?P=mark) *$', re.M
+    r'^(?P<indent> *)(?P<mark>```+|~~~+)(?P<language>.*)\n(?P<code>(?:.*\n)*?)(?P=indent)(?P=mark) *$', re.MULTILINE
 )
 
 
@@ -35,7 +35,7 @@ class Fence:
     """One fence.
 
     place: the file and the line of its first mark, `docs/index.md:12`.
-    output: what the `text` fence after it holds, with nothing but blank lines between the two; None where there is none.
+    output: what the `text` fence after it holds, only blank lines being between them; None where there is none.
     """
 
     place: str

@@ -14,6 +14,7 @@ response are passed before, so that the fault meets a connection that is used ag
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import functools
 import select
@@ -70,9 +71,7 @@ class FaultProxy:
 class Passage:
     """One connection through the proxy, and what has passed on it."""
 
-    def __init__(
-        self, peer: Peer, server: socket.socket, fault: Fault | None, done: Callable[[], object]
-    ) -> None:
+    def __init__(self, peer: Peer, server: socket.socket, fault: Fault | None, done: Callable[[], object]) -> None:
         self.peer = peer
         self.request, self.response = b'', b''
         self._server = server
@@ -147,20 +146,21 @@ class Passage:
         self.peer.send(b'\0')
 
     def insert_into_request(self) -> None:
-        """Put a byte that is not allowed into the request."""
-        self._server.sendall(b'\0')
+        """Put a line that is not allowed into the request, and the end of a head, so that the server need not wait."""
+        self._server.sendall(b'\0\r\n\r\n')
 
     # What passes
 
     def _pass_request(self, limit: int) -> None:
-        data = self.peer.socket.recv(limit)
+        data = _received(self.peer.socket, limit)
         self.request += data
         self._open = bool(data)
-        for at in range(0, len(data), 1 if self._drips else 65536):
-            self._server.sendall(data[at : at + (1 if self._drips else 65536)])
+        step = 1 if self._drips else limit
+        for at in range(0, len(data), step):
+            self._server.sendall(data[at : at + step])
 
     def _pass_response(self, limit: int) -> None:
-        data = self._server.recv(limit)
+        data = _received(self._server, limit)
         self.response += data
         self._open = bool(data)
         if self._drips:
@@ -171,6 +171,13 @@ class Passage:
     @staticmethod
     def _readable(sock: socket.socket) -> bool:
         return bool(select.select([sock], [], [], 0)[0])
+
+
+def _received(sock: socket.socket, limit: int) -> bytes:
+    """What was received; nothing after the end, whichever kind of end it was."""
+    with contextlib.suppress(ConnectionError):
+        return sock.recv(limit)
+    return b''
 
 
 GARBAGE = b'\0\xff garbage\r\n\r\n'

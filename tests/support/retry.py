@@ -1,10 +1,10 @@
 """The rule for trying a request again, in ten lines.
 
-The errors say what is needed. An `UnsentError` says that no byte of the request was sent, so the server can't have acted
-on it, and any request may be sent again. After that, only an idempotent one may (RFC 9110 section 9.2.2): that nothing
-was received does not prove that nothing was done. A connection that was kept, and on which nothing was received, is
-most likely one that the server had closed, and tells nothing about the server's health, so it is not counted. It can't
-go on for ever: each such try uses up one of the connections that were kept.
+The errors say what is needed. An `UnsentError` says that no byte of the request was sent, so the server can't have
+acted on it, and any request may be sent again. After that only an idempotent one may (RFC 9110 section 9.2.2): that
+nothing was received does not prove that nothing was done. A connection that was kept, and on which nothing was
+received, is most likely one that the server had closed. It tells nothing about the server's health, so it is not
+counted. That can't go on for ever: each such attempt uses up one of the connections that were kept.
 """
 
 from __future__ import annotations

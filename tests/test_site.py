@@ -1,0 +1,212 @@
+"""The documentation as a reader meets it: built strictly, served on this machine, and opened in Chromium.
+
+Chromium is Debian's. Where it is not installed the tests are skipped, but not in CI, where a skip is a failure.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urldefrag, urljoin
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, ViewportSize, expect, sync_playwright
+
+ROOT = Path(__file__).parent.parent
+CHROMIUM = shutil.which('chromium')
+FLAGS = [
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-gpu',
+    '--disable-quic',
+    '--disable-sync',
+    '--no-first-run',
+    '--no-sandbox',  # it runs as root in CI, and opens nothing but this site
+]
+DESKTOP: ViewportSize = {'width': 1280, 'height': 900}
+PHONE: ViewportSize = {'width': 360, 'height': 740}
+PAGES = sorted(
+    str(page.relative_to(ROOT / 'docs').with_suffix('')).removesuffix('index').rstrip('/')
+    for page in (ROOT / 'docs').glob('**/*.md')
+)
+
+every_page = pytest.mark.parametrize('path', PAGES, ids=[path or 'index' for path in PAGES])
+
+
+@dataclass
+class Site:
+    """Where the built site is, in the file system and on the network."""
+
+    folder: Path
+    address: str
+
+    def html(self, url: str) -> str:
+        """The HTML of one of its pages."""
+        path = self.folder / url.removeprefix(self.address)
+        return (path / 'index.html' if path.is_dir() else path).read_text()
+
+
+@dataclass
+class Visit:
+    """A page in the browser, and what went wrong there."""
+
+    page: Page
+    errors: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope='module')
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The site, built anew; every warning of the build is an error."""
+    folder = tmp_path_factory.mktemp('site')
+    command = [sys.executable, '-m', 'mkdocs', 'build', '--strict', '--quiet', '--site-dir', str(folder)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    command = [sys.executable, '-u', '-m', 'http.server', '--bind', '127.0.0.1', '--directory', str(folder), '0']
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        try:
+            assert server.stdout is not None
+            says = re.search(r'http://127\.0\.0\.1:[0-9]+/', server.stdout.readline())
+            assert says is not None
+            yield Site(folder, says[0])
+        finally:
+            server.terminate()
+
+
+@pytest.fixture(scope='module')
+def browser(site: Site) -> Iterator[BrowserContext]:
+    """Chromium, without a window, on a desktop in daylight."""
+    if CHROMIUM is None:
+        pytest.skip('chromium is not installed')
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        context = chromium.new_context(viewport=DESKTOP, color_scheme='light', base_url=site.address)
+        context.grant_permissions(['clipboard-read', 'clipboard-write'])
+        yield context
+        context.close()
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser: BrowserContext, site: Site) -> Iterator[Visit]:
+    """A new page. What the console says is an error, and so is a request to another site."""
+    visit = Visit(browser.new_page())
+    visit.page.on('console', lambda message: visit.errors.append(message.text))
+    visit.page.on('pageerror', lambda error: visit.errors.append(str(error)))
+    visit.page.on('requestfailed', lambda request: visit.errors.append(f'{request.url} failed'))
+    visit.page.on('request', lambda request: _check_address(request.url, site, visit))
+    visit.page.on('response', lambda response: _check_status(response.url, response.status, visit))
+    yield visit
+    visit.page.evaluate('localStorage.clear()')  # where the choice of dark or light is kept
+    visit.page.close()
+    assert visit.errors == []
+
+
+def _check_address(url: str, site: Site, visit: Visit) -> None:
+    if not url.startswith((site.address, 'data:', 'blob:')):
+        visit.errors.append(f'{url} is not on this machine')
+
+
+def _check_status(url: str, status: int, visit: Visit) -> None:
+    if status >= 400:
+        visit.errors.append(f'{url} answered {status}')
+
+
+@every_page
+def test_page_loads_and_fits_on_a_phone(visit: Visit, path: str) -> None:
+    """It has a heading, the browser has no complaint, and only code and tables, in their frames, may be too wide."""
+    visit.page.goto(f'/{path}')
+    expect(visit.page.locator('article h1')).to_have_count(1)
+    expect(visit.page).to_have_title(re.compile('lowhaio'))
+    visit.page.set_viewport_size(PHONE)
+    width = visit.page.evaluate('document.documentElement.scrollWidth')
+    assert width <= PHONE['width'], f'{width} pixels wide'
+
+
+@every_page
+def test_page_has_no_dead_link(site: Site, path: str) -> None:
+    """Every link within the site leads to a page, and to a place in it that is there."""
+    base = urljoin(site.address, f'{path}/' if path else '')
+    links = re.findall(r'<(?:a|link|script|img)[^>]*? (?:href|src)="([^"]*)"', site.html(base))
+    inside = {urljoin(base, link) for link in links if urljoin(base, link).startswith(site.address)}
+    assert len(inside) > 10, 'a page without links has not been read'
+    for link in inside:
+        url, place = urldefrag(link)
+        target = site.folder / url.removeprefix(site.address)
+        assert target.exists(), f'{link} is dead'
+        assert not place or f'id="{place}"' in site.html(url), f'{link} leads to no place in the page'
+
+
+@pytest.mark.parametrize('word', ['recv_body', 'max_idle_seconds', 'NonSSLContext', 'TruncatedError'])
+def test_search_finds(visit: Visit, word: str) -> None:
+    """What is typed into the search is found, and the first result leads to a page that holds it."""
+    visit.page.goto('/')
+    visit.page.locator('input[name=query]').click()
+    expect(visit.page.locator('.md-search-result__meta')).to_have_text('Type to start searching')
+    visit.page.locator('input[name=query]').press_sequentially(word)
+    expect(visit.page.locator('.md-search-result__list')).to_contain_text(word)
+    visit.page.locator('.md-search-result__link').first.click()
+    expect(visit.page.locator('article')).to_contain_text(word)
+
+
+def test_code_is_copied(visit: Visit) -> None:
+    """The button in a block of code copies all of it."""
+    visit.page.goto('/tutorial')
+    block = visit.page.locator('div.highlight').first
+    block.hover()
+    block.get_by_role('button').click()
+    copied = visit.page.evaluate('navigator.clipboard.readText()')
+    assert copied.strip() == block.locator('code').inner_text().strip()
+    assert 'import lowhaio' in copied
+
+
+def test_every_block_of_code_has_its_button(visit: Visit) -> None:
+    """No block lacks the button that copies it."""
+    visit.page.goto('/tutorial')
+    blocks = visit.page.locator('div.highlight').count()
+    assert blocks > 10
+    expect(visit.page.locator('div.highlight button')).to_have_count(blocks)
+
+
+def test_dark_and_light(visit: Visit) -> None:
+    """The page follows the system, and the button goes from one to the other and back; the choice is remembered."""
+    page = visit.page
+    page.goto('/')
+    body = page.locator('body')
+    light = _background(page)
+    expect(body).to_have_attribute('data-md-color-scheme', 'default')
+    page.get_by_title('Dark').click()
+    expect(body).to_have_attribute('data-md-color-scheme', 'slate')
+    assert _background(page) != light
+    page.goto('/tutorial')
+    expect(body).to_have_attribute('data-md-color-scheme', 'slate')
+    page.get_by_title('Light').click()
+    expect(body).to_have_attribute('data-md-color-scheme', 'default')
+    assert _background(page) == light
+
+
+def test_dark_where_the_system_is_dark(visit: Visit) -> None:
+    """Who has set the system to dark gets a dark page at once."""
+    visit.page.emulate_media(color_scheme='dark')
+    visit.page.goto('/')
+    expect(visit.page.locator('body')).to_have_attribute('data-md-color-scheme', 'slate')
+
+
+def test_diagrams_take_the_colours_of_the_page(visit: Visit) -> None:
+    """The three diagrams are drawn in the colour of the text, dark or light."""
+    visit.page.goto('/design')
+    expect(visit.page.locator('svg.diagram')).to_have_count(3)
+    label = "getComputedStyle(document.querySelector('svg.diagram text')).fill"
+    light = visit.page.evaluate(label)
+    visit.page.get_by_title('Dark').click()
+    expect(visit.page.locator('body')).to_have_attribute('data-md-color-scheme', 'slate')
+    assert visit.page.evaluate(label) != light
+
+
+def _background(page: Page) -> str:
+    colour: str = page.evaluate('getComputedStyle(document.body).backgroundColor')
+    return colour

@@ -1,0 +1,218 @@
+"""What holds the tree together: what every package has, and what none of them may do.
+
+The modules are looked at where they are installed, so that this holds for the wheels as well as for the source tree.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.metadata
+import io
+import re
+import subprocess
+import sys
+import tokenize
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import lowhaio
+
+ROOT = Path(__file__).parent.parent
+DISTRIBUTIONS = sorted(path.name for path in (ROOT / 'packages').iterdir())
+RECIPES = [name for name in DISTRIBUTIONS if name != 'lowhaio-core']
+MOST_LINES_OF_THE_CORE = 700
+
+every_package = pytest.mark.parametrize('distribution', DISTRIBUTIONS)
+every_recipe = pytest.mark.parametrize('distribution', RECIPES)
+
+
+def module(distribution: str) -> ModuleType:
+    return importlib.import_module('lowhaio' if distribution == 'lowhaio-core' else distribution.replace('-', '_'))
+
+
+def folder(distribution: str) -> Path:
+    return Path(str(module(distribution).__file__)).parent
+
+
+def trees(distribution: str) -> list[ast.Module]:
+    return [ast.parse(path.read_text()) for path in sorted(folder(distribution).glob('*.py'))]
+
+
+def project(distribution: str) -> dict[str, object]:
+    pyproject = tomllib.loads((ROOT / 'packages' / distribution / 'pyproject.toml').read_text())
+    found: dict[str, object] = pyproject['project']
+    return found
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """The first part of every absolute import."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(str(node.module))
+    return {name.partition('.')[0] for name in names}
+
+
+def lines_of_code(source: str) -> int:
+    """Lines that are neither blank, nor only a comment, nor part of a docstring."""
+    docstrings: set[int] = set()
+    for node in ast.walk(ast.parse(source)):
+        for statement in getattr(node, 'body', []) if not isinstance(node, (ast.Lambda, ast.IfExp)) else []:
+            if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+                docstrings |= set(range(statement.lineno, (statement.end_lineno or 0) + 1))
+    no_code = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    code: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in no_code:
+            code |= set(range(token.start[0], token.end[0] + 1))
+    return len(code - docstrings)
+
+
+def test_there_are_the_six_packages() -> None:
+    names = ['buffered', 'chunked', 'core', 'dict', 'gzip', 'nonssl']
+    assert [f'lowhaio-{name}' for name in names] == DISTRIBUTIONS
+
+
+@every_package
+def test_package_depends_on_nothing(distribution: str) -> None:
+    """Neither in what it declares nor in what was installed."""
+    assert project(distribution)['dependencies'] == []
+    assert 'optional-dependencies' not in project(distribution)
+    assert importlib.metadata.requires(distribution) is None
+
+
+@every_package
+def test_package_has_the_version_of_all(distribution: str) -> None:
+    assert project(distribution)['version'] == project('lowhaio-core')['version']
+    assert importlib.metadata.version(distribution) == project('lowhaio-core')['version']
+
+
+@every_package
+def test_package_says_that_it_is_typed(distribution: str) -> None:
+    assert (folder(distribution) / 'py.typed').is_file()
+
+
+@every_package
+def test_package_has_a_readme_with_an_example(distribution: str) -> None:
+    text = (ROOT / 'packages' / distribution / 'README.md').read_text()
+    assert text.startswith(f'# {distribution}\n')
+    assert '```python\n' in text
+    assert project(distribution)['readme'] == 'README.md'
+
+
+@every_package
+def test_package_has_a_page_in_the_navigation(distribution: str) -> None:
+    name = distribution.removeprefix('lowhaio-')
+    page = 'tutorial.md' if name == 'core' else f'recipes/{name}.md'
+    assert (ROOT / 'docs' / page).is_file()
+    assert f': {page}\n' in (ROOT / 'mkdocs.yml').read_text()
+
+
+@every_package
+def test_package_is_in_the_changelog_and_in_the_readme(distribution: str) -> None:
+    for file in ('CHANGELOG.md', 'README.md'):
+        assert re.search(rf'\b{distribution}\b', (ROOT / file).read_text()), f'{file} does not name {distribution}'
+
+
+@every_package
+def test_version_is_in_the_changelog(distribution: str) -> None:
+    assert f'## {project(distribution)["version"]}' in (ROOT / 'CHANGELOG.md').read_text()
+
+
+@every_package
+def test_all_is_what_the_module_defines(distribution: str) -> None:
+    """`__all__` is in order, and holds every name without an underscore that is not imported from elsewhere."""
+    names = module(distribution).__all__
+    assert sorted(names) == sorted(set(names)), 'a name is there twice'
+    assert set(names) == defined(trees(distribution)[0], relative=distribution == 'lowhaio-core')
+
+
+def defined(tree: ast.Module, *, relative: bool) -> set[str]:
+    """The public names of a module: what it defines and, if `relative`, what it imports from modules beside it."""
+    names: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif relative and isinstance(node, ast.ImportFrom) and node.level:
+            names |= {alias.asname or alias.name for alias in node.names}
+    return {name for name in names if not name.startswith('_')}
+
+
+@every_package
+def test_public_names_are_in_the_reference(distribution: str) -> None:
+    """A recipe is there as a whole, in the order of its `__all__`, the core name by name."""
+    pages = ''.join(page.read_text() for page in (ROOT / 'docs' / 'reference').glob('*.md'))
+    shown = set(re.findall(r'^::: (\S+)$', pages, re.MULTILINE))
+    name = module(distribution).__name__
+    wanted = {f'lowhaio.{public}' for public in lowhaio.__all__} if name == 'lowhaio' else {name}
+    assert wanted <= shown
+
+
+def test_functions_of_the_pool_are_in_the_reference() -> None:
+    """Each has a heading that says how it is called."""
+    page = (ROOT / 'docs' / 'reference' / 'core.md').read_text()
+    for name in ('connection', 'send', 'recv_status_line', 'recv_headers', 'recv_body'):
+        assert callable(getattr(lowhaio.Pool, name))
+        assert f'heading: pool.{name}\n' in page
+
+
+def test_design_names_every_module_of_the_core() -> None:
+    """But for the two that need no explanation."""
+    names = {path.stem for path in folder('lowhaio-core').glob('*.py')} - {'__init__', 'errors'}
+    named = re.findall(r'^\| (`.*?`) \|', (ROOT / 'docs' / 'design.md').read_text(), re.MULTILINE)
+    assert {name.strip('`') for cell in named for name in cell.split(', ')} == names
+
+
+@every_package
+def test_package_imports_only_the_standard_library(distribution: str) -> None:
+    """Recipes neither the core nor each other; the core imports itself only by relative imports."""
+    for tree in trees(distribution):
+        assert imported(tree) <= sys.stdlib_module_names
+
+
+@every_recipe
+def test_recipe_is_one_file(distribution: str) -> None:
+    assert [path.name for path in folder(distribution).glob('*.py')] == ['__init__.py']
+
+
+@every_package
+def test_import_brings_in_nothing_but_the_standard_library(distribution: str) -> None:
+    """In an interpreter of its own: `site` may have loaded more, so what counts is what the import has added."""
+    name = module(distribution).__name__
+    program = f'import sys; before = set(sys.modules); import {name}; print(*(set(sys.modules) - before))'
+    done = subprocess.run([sys.executable, '-c', program], check=True, capture_output=True, text=True)
+    added = {added.partition('.')[0] for added in done.stdout.split()}
+    assert added - sys.stdlib_module_names == {name}
+
+
+def test_core_is_small() -> None:
+    """At most 700 lines of code, without blank lines, comments and docstrings: it can be read in an evening."""
+    sizes = {path.name: lines_of_code(path.read_text()) for path in folder('lowhaio-core').glob('*.py')}
+    assert sum(sizes.values()) <= MOST_LINES_OF_THE_CORE, sizes
+
+
+def test_lines_of_code_are_counted_right() -> None:
+    """The measure itself, on a source of five lines of code."""
+    source = [
+        '"""Docstring,',
+        '',
+        'of three lines."""',
+        '# comment',
+        '',
+        'A = """first',
+        'second"""  # comment',
+        '"""About A."""',
+        'def f():',
+        '    """Docstring."""',
+        '    return (',
+        '        1)',
+    ]
+    assert lines_of_code('\n'.join(source)) == 5
