@@ -30,6 +30,7 @@ $(READY): requirements-dev.txt constraints.txt $(wildcard packages/*/pyproject.t
 	@touch $@
 
 run: $(READY) ## do the main job against a server on this machine, or GET the URL given
+	$(if $(URL),,$(BIN)/python examples/six_functions.py)
 	$(BIN)/python examples/composed.py $(URL)
 
 test: $(READY) ## run the tests, in random order; ARGS goes to pytest
@@ -62,10 +63,10 @@ test-wheels: wheels ## run the tests on the wheels, in a copy of this folder wit
 	cd $(WHEELS)/copy && ../bin/python -m pytest $(ARGS)
 
 site: $(READY) ## build the documentation into site/; every warning is an error
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 docs: site ## build the documentation and serve it on this machine
-	$(BIN)/mkdocs serve --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --strict
 
 bench: $(READY) ## measure against other clients; see benchmarks/README.md
 	$(BIN)/python benchmarks/run.py $(ARGS)
