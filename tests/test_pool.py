@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import socket
 import ssl
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 import lowhaio
-from lowhaio_nonssl import NonSSLContext
+from lowhaio_nonssl import NonSSLContext, NonSSLSocket
 from support.addresses import loopback, port
 from support.certificates import HOST
 from support.loops import ClockLoop
@@ -169,6 +170,17 @@ async def test_only_addresses_of_this_call_are_used() -> None:
             assert await used(1, 2, 0) == first
             assert await used(1, 2) == third
             assert await used(1) == second
+
+
+async def test_other_scope_is_another_address() -> None:
+    """`fe80::1` of one interface is not that of another (RFC 4007); `::1` of interface 1 stands in for it here."""
+    async with scripted(answer, family=socket.AF_INET6) as server, small_pool() as pool:
+        scoped = [(*server.address[0][:4], ('::1', server.port, 0, 1))]
+        for addresses, reused in ((server.address, False), (scoped, False), (server.address, True), (scoped, True)):
+            async with pool.connection(addresses, server.port, PLAIN) as connection:
+                assert connection.reused is reused
+                await exchanged(pool, connection)
+    assert server.accepted == 2
 
 
 async def test_text_and_list_name_the_same_address() -> None:
@@ -582,6 +594,22 @@ async def test_leaving_beats_a_granted_connection() -> None:
         assert await server.do(0, Peer.until_closed) == b''
 
 
+async def test_leaving_beats_a_handshake() -> None:
+    """The pool is left in the very step in which the connection is ready: it is closed, and handed to nobody."""
+
+    class Context(NonSSLContext):
+        def wrap_socket(self, sock: socket.socket, *arguments: Any, **options: Any) -> NonSSLSocket:
+            with contextlib.suppress(StopIteration):
+                pool.__aexit__(None, None, None).send(None)
+            return super().wrap_socket(sock, *arguments, **options)
+
+    async with puppets() as server:
+        pool = await small_pool().__aenter__()
+        with pytest.raises(lowhaio.LocalProtocolError, match='the block of this pool was left'):
+            await pool.connection(server.address, server.port, Context()).__aenter__()
+        assert await server.do(0, Peer.until_closed) == b''
+
+
 async def test_functions_in_a_pool_that_was_left() -> None:
     async with puppets() as server:
         async with small_pool() as pool:
@@ -665,6 +693,17 @@ async def test_block_of_a_connection_is_entered_once() -> None:
         with pytest.raises(lowhaio.UnsentLocalProtocolError, match='this block was entered already'):
             await connection.__aenter__()
         await whole(pool, 2, server)
+
+
+async def test_socket_of_a_connection_is_there_in_its_block() -> None:
+    async with puppets() as server, small_pool() as pool:
+        connection = pool.connection(server.address, server.port, PLAIN)
+        with pytest.raises(lowhaio.UnsentLocalProtocolError, match='socket called outside of its block'):
+            _ = connection.socket
+        async with connection:
+            assert connection.socket.getpeername() == server.address[0][4]
+        with pytest.raises(lowhaio.UnsentLocalProtocolError, match='socket called outside of its block'):
+            _ = connection.socket
 
 
 async def test_block_of_a_connection_is_entered_by_one_task() -> None:

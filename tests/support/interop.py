@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .certificates import Files
-from .real import HOST, _free_ports, _running
+from .real import HOST, free_ports, running
 
 LARGE = 4_000_000
 APACHE_MODULES = '/usr/lib/apache2/modules'
@@ -50,14 +50,10 @@ def path_of(program: str) -> str | None:
     return shutil.which(program, path=PATH)
 
 
-def _three_ports() -> tuple[int, int, int]:
-    return (*_free_ports(), _free_ports()[0])
-
-
 @contextlib.contextmanager
 def granian(files: Files, folder: Path) -> Iterator[Site]:
     """granian; one process for each port."""
-    http, https, impatient = _three_ports()
+    http, https, impatient = free_ports(3)
     command = [sys.executable, '-m', 'granian', '--interface', 'asgi', '--host', HOST, '--no-ws', '--http', '1']
     options = {
         http: [],
@@ -67,21 +63,21 @@ def granian(files: Files, folder: Path) -> Iterator[Site]:
     with contextlib.ExitStack() as stack:
         for port, more in options.items():
             arguments = [*command, '--port', str(port), *more, 'support.app:app']
-            stack.enter_context(_running(arguments, folder / f'granian-{port}.log', port))
+            stack.enter_context(running(arguments, folder / f'granian-{port}.log', port))
         yield Site(http, https, impatient)
 
 
 @contextlib.contextmanager
 def hypercorn(files: Files, folder: Path) -> Iterator[Site]:
     """hypercorn; its shortest idle timeout is a second."""
-    http, https, impatient = _three_ports()
+    http, https, impatient = free_ports(3)
     command = [sys.executable, '-m', 'hypercorn', 'support.app:app']
     tls = ['--bind', f'{HOST}:{https}', '--certfile', str(files.certificate), '--keyfile', str(files.key)]
     patient = [*command, '--insecure-bind', f'{HOST}:{http}', *tls, '--keep-alive', '60']
     short = [*command, '--bind', f'{HOST}:{impatient}', '--keep-alive', '1']
     with (
-        _running(patient, folder / 'hypercorn.log', http, https),
-        _running(short, folder / 'hypercorn-impatient.log', impatient),
+        running(patient, folder / 'hypercorn.log', http, https),
+        running(short, folder / 'hypercorn-impatient.log', impatient),
     ):
         yield Site(http, https, impatient)
 
@@ -153,13 +149,13 @@ http {{
 @contextlib.contextmanager
 def nginx(files: Files, _: Path) -> Iterator[Site]:
     """nginx, with one worker."""
-    http, https, impatient = _three_ports()
+    http, https, impatient = free_ports(3)
     with _files() as folder:
         ports = {'http': http, 'https': https, 'impatient': impatient}
         (folder / 'nginx.conf').write_text(_NGINX.format(folder=folder, files=files, user=getpass.getuser(), **ports))
         command = ['nginx', '-p', str(folder), '-c', str(folder / 'nginx.conf'), '-e', str(folder / 'error.log')]
         command[0] = str(path_of('nginx'))
-        with _running(command, folder / 'nginx.log', *ports.values()):
+        with running(command, folder / 'nginx.log', *ports.values()):
             yield _site(_STATIC, http, https, impatient)
 
 
@@ -194,14 +190,14 @@ backend granian
 @contextlib.contextmanager
 def haproxy(files: Files, folder: Path) -> Iterator[Site]:
     """HAProxy in front of granian."""
-    http, https, impatient = _three_ports()
+    http, https, impatient = free_ports(3)
     pem = folder / 'haproxy.pem'
     pem.write_bytes(files.certificate.read_bytes() + files.key.read_bytes())
     with granian(files, folder) as behind:
         ports = {'http': http, 'https': https, 'impatient': impatient}
         (folder / 'haproxy.conf').write_text(_HAPROXY.format(pem=pem, behind=behind.http_port, **ports))
         command = [str(path_of('haproxy')), '-db', '-f', str(folder / 'haproxy.conf')]
-        with _running(command, folder / 'haproxy.log', *ports.values()):
+        with running(command, folder / 'haproxy.log', *ports.values()):
             yield Site(http, https, impatient)
 
 
@@ -254,7 +250,7 @@ _APACHE_MODULES = ('mpm_event', 'authz_core', 'alias', 'cgid', 'deflate', 'dir',
 @contextlib.contextmanager
 def apache(files: Files, _: Path) -> Iterator[Site]:
     """Apache httpd. It serves nothing as root."""
-    http, https, impatient = _three_ports()
+    http, https, impatient = free_ports(3)
     user, group = ('www-data', 'www-data') if getpass.getuser() == 'root' else (getpass.getuser(), f'#{os.getgid()}')
     with _files() as folder:
         (folder / 'cgi').mkdir()
@@ -268,7 +264,7 @@ def apache(files: Files, _: Path) -> Iterator[Site]:
         conf = _APACHE.format(folder=folder, files=files, **names, **ports) + f'TypesConfig {folder}/types\n'
         (folder / 'apache.conf').write_text(conf)
         command = [str(path_of('apache2')), '-d', str(folder), '-f', str(folder / 'apache.conf'), '-DFOREGROUND']
-        with _running(command, folder / 'apache.log', *ports.values()):
+        with running(command, folder / 'apache.log', *ports.values()):
             like = dataclasses.replace(_STATIC, chunked=b'/cgi/chunked', upload=(b'POST', b'/cgi/echo'), digests=True)
             yield _site(like, http, https, impatient)
 

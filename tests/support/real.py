@@ -41,12 +41,12 @@ class RealServer:
 @contextlib.contextmanager
 def granian(files: Files, folder: Path) -> Iterator[RealServer]:
     """granian; it serves either HTTP or HTTPS, so there are two."""
-    http_port, https_port = _free_ports()
+    http_port, https_port = free_ports(2)
     command = [sys.executable, '-m', 'granian', '--interface', 'asgi', '--host', HOST, '--no-ws', '--http', '1']
     tls = ['--ssl-certificate', str(files.certificate), '--ssl-keyfile', str(files.key)]
     with (
-        _running([*command, '--port', str(http_port), 'support.app:app'], folder / 'granian-http.log', http_port),
-        _running([*command, '--port', str(https_port), *tls, 'support.app:app'], folder / 'granian.log', https_port),
+        running([*command, '--port', str(http_port), 'support.app:app'], folder / 'granian-http.log', http_port),
+        running([*command, '--port', str(https_port), *tls, 'support.app:app'], folder / 'granian.log', https_port),
     ):
         yield RealServer('granian', http_port, https_port)
 
@@ -54,11 +54,11 @@ def granian(files: Files, folder: Path) -> Iterator[RealServer]:
 @contextlib.contextmanager
 def hypercorn(files: Files, folder: Path) -> Iterator[RealServer]:
     """hypercorn."""
-    http_port, https_port = _free_ports()
+    http_port, https_port = free_ports(2)
     command = [sys.executable, '-m', 'hypercorn', 'support.app:app']
     plain = ['--insecure-bind', f'{HOST}:{http_port}']
     tls = ['--bind', f'{HOST}:{https_port}', '--certfile', str(files.certificate), '--keyfile', str(files.key)]
-    with _running([*command, *plain, *tls], folder / 'hypercorn.log', http_port, https_port):
+    with running([*command, *plain, *tls], folder / 'hypercorn.log', http_port, https_port):
         yield RealServer('hypercorn', http_port, https_port)
 
 
@@ -72,7 +72,7 @@ def nginx(files: Files, folder: Path) -> Iterator[RealServer]:
     """nginx, with one worker."""
     program = nginx_path()
     assert program is not None, 'nginx is not installed'
-    http_port, https_port = _free_ports()
+    http_port, https_port = free_ports(2)
     (folder / 'files').mkdir()
     for size in NGINX_SIZES:
         (folder / 'files' / str(size)).write_bytes(b'x' * size)
@@ -80,7 +80,7 @@ def nginx(files: Files, folder: Path) -> Iterator[RealServer]:
     ports = {'http': http_port, 'https': https_port}
     (folder / 'nginx.conf').write_text(_NGINX.format(folder=folder, files=files, user=getpass.getuser(), **ports))
     command = [program, '-p', str(folder), '-c', str(folder / 'nginx.conf'), '-e', str(folder / 'error.log')]
-    with _running(command, folder / 'nginx.log', http_port, https_port):
+    with running(command, folder / 'nginx.log', http_port, https_port):
         yield RealServer('nginx', http_port, https_port)
 
 
@@ -125,15 +125,18 @@ HEADERS
 """.replace('HEADERS', _HEADERS)
 
 
-def _free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as other:
-        one.bind((HOST, 0))
-        other.bind((HOST, 0))
-        return one.getsockname()[1], other.getsockname()[1]
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind((HOST, 0))
+        return [each.getsockname()[1] for each in sockets]
 
 
 @contextlib.contextmanager
-def _running(command: list[str], log: Path, *ports: int) -> Iterator[None]:
+def running(command: list[str], log: Path, *ports: int) -> Iterator[None]:
+    """A process, from when it listens on the ports to the end of the block."""
     with log.open('wb') as output:
         process = subprocess.Popen(command, cwd=TESTS, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         try:

@@ -26,8 +26,9 @@ FRAMING_MAX = 100
 _FRAMING_NAMES = frozenset((b'connection', b'content-length', b'transfer-encoding'))
 
 # Most header lines of a server are the same from one response to the next. What they parse to is kept for lines with
-# these names, none of which carries anything private, and for at most so many lines.
+# these names, none of which carries anything private, for so many lines of so many bytes at most.
 _KEPT_LINES_MAX = 512
+_KEPT_LINE_BYTES = 128
 _KEPT_NAMES = _FRAMING_NAMES | frozenset(
     (
         b'accept-ranges',
@@ -82,7 +83,7 @@ def parse_line(line: bytes) -> Field:
     value = value.strip(b' \t')
     elements = _elements(value) if name in _FRAMING_NAMES else ()
     field = name, value, len(line) + 2, elements
-    if name in _KEPT_NAMES:
+    if name in _KEPT_NAMES and len(line) <= _KEPT_LINE_BYTES:
         if len(_kept_lines) >= _KEPT_LINES_MAX:
             _kept_lines.clear()
         _kept_lines[line] = field
