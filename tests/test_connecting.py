@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -696,3 +697,32 @@ def _handshake(stream: ssl.SSLObject) -> Iterator[None]:
             yield
         else:
             return
+
+
+async def test_last_address_fails_while_another_is_under_way(clock: ClockLoop, tmp_path: Path) -> None:
+    """The race goes on with the one that has not answered yet, up to the deadline."""
+    missing: AddressInfo = (socket.AF_UNIX, socket.SOCK_STREAM, 0, '', str(tmp_path / 'missing'))
+    with loopback('silent') as host:
+        async with small_pool(max_wait_connection_seconds=20) as pool:
+            addresses = [*host.addresses, missing]
+            connecting = asyncio.create_task(pool.connection(addresses, host.port, PLAIN).__aenter__())
+            await clock.idle()
+            clock.advance(0.25)
+            await clock.idle()
+            assert not connecting.done()
+            clock.advance(19.75)
+            with pytest.raises(lowhaio.ConnectTimeoutError):
+                await connecting
+
+
+async def test_cancelled_when_the_handshake_could_go_on(client_tls: ssl.SSLContext) -> None:
+    """The answer of the server is there, the loop knows, and another task is faster: nothing is left."""
+    async with puppets() as server, small_pool(max=1) as pool:
+        entering = pool.connection(server.address, server.port, client_tls, server_hostname=HOST)
+        connecting = asyncio.create_task(entering.__aenter__())
+        await server.do(0, lambda peer: peer.recv_exactly(1))
+        server.now(0, lambda peer: peer.send(b'not TLS'))
+        await asyncio.sleep(0)
+        connecting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await connecting

@@ -1,11 +1,11 @@
 """What the core remembers of headers is limited, whatever a server sends."""
 
 import pytest
-from support.pools import small_pool
-from support.scripted import Peer, scripted
 
 import lowhaio
 from lowhaio_nonssl import NonSSLContext
+from support.pools import small_pool
+from support.scripted import Peer, scripted
 
 PLAIN = NonSSLContext()
 GET = b'GET / HTTP/1.1\r\nhost: a\r\n\r\n'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import socket
@@ -182,13 +183,23 @@ async def continues(client: Client) -> None:
     await client.goes_on(reused=True)
 
 
-async def refuses_unseen(client: Client) -> None:
+async def refuses_before_the_body(client: Client) -> None:
     """RFC 9110 section 10.1.1: the answer is final, the body is not sent, and the connection is at its end."""
     async with client.connection() as connection:
-        await client.send(connection, b'POST /none HTTP/1.1', EXPECTING)
+        await client.send(connection, b'POST /refused HTTP/1.1', EXPECTING)
         response = await client.final(connection)
-        assert response.code in (b'404', b'405')
+        assert response.code == b'403'
     await client.goes_on(reused=False)
+
+
+async def refuses_during_the_body(client: Client) -> None:
+    """RFC 9112 section 9.5: the answer is read, whether or not the server takes the body to its end."""
+    async with client.connection() as connection:
+        await client.send(connection, b'POST /refused HTTP/1.1', b'content-length: %d\r\n' % len(UPLOAD))
+        with contextlib.suppress(lowhaio.ClosedError):
+            await client.pool.send(connection, UPLOAD)
+        assert (await client.final(connection)).code == b'403'
+    assert (await client.ask(b'GET / HTTP/1.1')).body == b'hello'
 
 
 async def closes_when_asked(client: Client) -> None:
@@ -239,7 +250,8 @@ BEHAVIOURS: tuple[Behaviour, ...] = (
     large_upload,
     chunked_upload,
     continues,
-    refuses_unseen,
+    refuses_before_the_body,
+    refuses_during_the_body,
     closes_when_asked,
     http_1_0,
     http_1_0_kept_alive,

@@ -552,7 +552,7 @@ async def test_9_bytes_that_are_taken_give_the_send_more_time(
     tls, context = (server_tls, client_tls) if encrypted else (None, PLAIN)
     async with puppets(tls=tls) as server, small_pool(max_wait_send_recv_seconds=15) as pool:
         async with pool.connection(server.address, server.port, context, server_hostname=HOST) as connection:
-            sending = asyncio.create_task(pool.send(connection, b'POST / HTTP/1.1\r\n\r\n' + bytes(2**25)))
+            sending = asyncio.create_task(pool.send(connection, b'POST / HTTP/1.1\r\n\r\n' + bytes(2**26)))
             for _ in range(3):
                 await clock.idle()
                 clock.advance(14)
@@ -936,3 +936,31 @@ async def test_tls_bytes_one_by_one_cost_one_or_two_receives_each(
         async with pool.connection(server.address, server.port, context, server_hostname=HOST) as connection:
             assert await exchanged(pool, connection) == b'hello'
     assert len(asked) <= 2 * len(RESPONSE) + 5
+
+
+INTERIM = b'HTTP/1.1 100 Continue\r\n\r\n'
+
+
+@pytest.mark.parametrize('want', [READ, WRITE], ids=['read', 'write'])
+async def test_both_directions_want_something(want: type[Exception], clock: ClockLoop) -> None:
+    """A receive that wants to write, while a send wants to write too or wants to read, and no wake-up is lost."""
+    context = Wrapping(Wanting)
+    async with puppets() as server, small_pool() as pool:
+        async with pool.connection(server.address, server.port, context) as connection:
+            [sock] = context.sockets
+            await pool.send(connection, b'POST / HTTP/1.1\r\ncontent-length: 4\r\n\r\n')
+            await server.do(0, says(INTERIM))
+            _, cursor = await pool.recv_status_line(connection)
+            assert [header async for header in pool.recv_headers(connection, cursor)] == []
+            sock.blocked = want
+            sending = asyncio.create_task(pool.send(connection, b'body'))
+            await turns(1)
+            sock.recv_wants = [WRITE()]
+            receiving = asyncio.create_task(received(pool, connection, cursor))
+            await turns()
+            assert sock.recv_wants == []
+            sock.blocked = None
+            await server.do(0, says(RESPONSE))
+            assert await receiving == b'hello'
+            await sending
+            assert await server.do(0, lambda peer: peer.until(b'body'))

@@ -768,3 +768,18 @@ async def test_many_tasks_share_few_places() -> None:
             for _ in range(20):
                 group.create_task(client(pool, server.address, server.port))
     assert server.accepted == 3
+
+
+async def test_granted_at_the_deadline(clock: ClockLoop) -> None:
+    """A place that is given back in the very turn in which the time is over is had."""
+    async with scripted(answer) as server, small_pool(max=1, max_wait_connection_seconds=20) as pool:
+        first = pool.connection(server.address, server.port, PLAIN)
+        await first.__aenter__()
+        second = pool.connection(server.address, server.port, PLAIN)
+        waiting = asyncio.create_task(second.__aenter__())
+        await clock.idle()
+        clock.advance(20)
+        await asyncio.sleep(0)
+        leave(first)
+        assert await waiting is second
+        leave(second)

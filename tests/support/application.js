@@ -1,6 +1,6 @@
 'use strict';
 // The application that Node serves: node application.js HTTP-PORT HTTPS-PORT CERTIFICATE KEY IDLE-MILLISECONDS LARGE
-// Framing, Expect, HTTP/1.0 and idle connections are left to Node.
+// Framing, HTTP/1.0 and idle connections are left to Node.
 
 const crypto = require('node:crypto');
 const fs = require('node:fs');
@@ -15,6 +15,7 @@ const MODIFIED = 'Sun, 06 Nov 1994 08:49:37 GMT';
 const answers = {
   '/': (request, response) => whole(response, 'hello'),
   '/204': (request, response) => response.writeHead(204).end(),
+  '/refused': (request, response) => response.writeHead(403).end(),
   '/large': (request, response) => {
     response.setHeader('etag', '"large"').setHeader('last-modified', MODIFIED);
     const { 'if-none-match': tag, 'if-modified-since': since } = request.headers;
@@ -45,8 +46,14 @@ function answer(request, response) {
   answers[request.url](request, response);
 }
 
+function answerExpectation(request, response) {
+  if (request.url !== '/refused') response.writeContinue();
+  answer(request, response);
+}
+
 const tls = { cert: fs.readFileSync(certificate), key: fs.readFileSync(key) };
 for (const [server, port] of [[http.createServer(answer), httpPort], [https.createServer(tls, answer), httpsPort]]) {
+  server.on('checkContinue', answerExpectation);
   server.keepAliveTimeout = Number(idle);
   server.listen(Number(port), '127.0.0.1');
 }

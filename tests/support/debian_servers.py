@@ -13,6 +13,7 @@ milliseconds given, lighttpd for whole seconds. All have the same resources:
 | /chunked | 300,000 times `x`, of a length that the server does not know before the end       |
 | /text    | `hello`, 10,000 times, gzip-compressed for who accepts that                       |
 | /204     | no content                                                                        |
+| /refused | 403 to whatever is asked of it, before the body of the request is read            |
 | /digest  | the SHA-256, as hexadecimal digits, of the body of the request                    |
 """
 
@@ -106,6 +107,9 @@ AddOutputFilterByType DEFLATE text/plain
 <Directory {folder}>
   Require all granted
 </Directory>
+<Location /refused>
+  Require all denied
+</Location>
 <VirtualHost 127.0.0.1:{https}>
   SSLEngine on
   SSLCertificateFile {files.certificate}
@@ -141,7 +145,7 @@ def apache(files: Files, idle: int) -> Iterator[RealServer]:
 
 
 _LIGHTTPD = """
-server.modules = ("mod_alias", "mod_cgi", "mod_deflate", "mod_openssl")
+server.modules = ("mod_access", "mod_alias", "mod_cgi", "mod_deflate", "mod_openssl")
 server.document-root = "{folder}/content"
 server.upload-dirs = ("{folder}")
 server.errorlog = "{folder}/error.log"
@@ -153,6 +157,9 @@ index-file.names = ("index.html")
 mimetype.assign = (".html" => "text/html", ".txt" => "text/plain", "" => "application/octet-stream")
 deflate.mimetypes = ("text/plain")
 deflate.allowed-encodings = ("gzip")
+$HTTP["url"] == "/refused" {{
+  url.access-deny = ("")
+}}
 alias.url = ("/text" => "{folder}/content/text.txt")
 $HTTP["url"] =~ "^/(204|chunked|digest)$" {{
   alias.url = ("/" => "{folder}/scripts/")
@@ -197,6 +204,9 @@ _CADDY = """
   rewrite /text /text.txt
   handle /204 {{
     respond 204
+  }}
+  handle /refused {{
+    respond 403
   }}
   handle /chunked {{
     header Content-Type application/octet-stream
@@ -255,6 +265,7 @@ frontend both
   bind 127.0.0.1:{http}
   bind 127.0.0.1:{https} ssl crt "{folder}/pem"
   timeout http-keep-alive {idle}ms
+  http-request deny if {{ path /refused }}
   compression algo gzip
   compression type text/plain
   compression offload

@@ -29,7 +29,7 @@ import socket
 import sys
 import tempfile
 import types
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -39,7 +39,7 @@ import lowhaio_chunked
 import lowhaio_gzip
 from lowhaio_nonssl import NonSSLSocket
 
-from .oracle import Headers, Verdict, content, judged
+from .oracle import Verdict, content, judged
 
 LIMIT = 256
 """The `chunk_bytes` of the pool, and so the limit of a line."""
@@ -206,20 +206,20 @@ class Tracer:
 
 def steps_allowed(case: Case) -> int:
     """Lines of code that a case may take: so many for an exchange, and so many for each byte that may be alone."""
-    return 1000 + 60 * len(case.response) + 10 * MOST_CONTENT // LIMIT
+    return 2000 + 80 * len(case.response) + 10 * MOST_CONTENT // LIMIT
 
 
 async def receive(pool: lowhaio.Pool, connection: lowhaio.Connection, method: bytes) -> Verdict:
     """A caller that undoes chunks and the content coding."""
     codes: list[bytes] = []
     cursor = 0
-    headers: Headers = ()
+    headers: list[tuple[bytes, bytes]] = []
     while not codes or (codes[-1].startswith(b'1') and codes[-1] != b'101'):
         code, cursor = await pool.recv_status_line(connection, cursor)
         codes.append(code)
-        headers = ()
+        headers = []
         async for key, value, cursor in pool.recv_headers(connection, cursor):
-            headers = (*headers, (key, value))
+            headers.append((key, value))
     body: AsyncGenerator[bytes, Any] = pool.recv_body(connection, cursor)
     if not is_tunnel(method, codes[-1]):
         listed = b','.join([value for key, value in headers if key == b'transfer-encoding']).lower().split(b',')
@@ -230,25 +230,30 @@ async def receive(pool: lowhaio.Pool, connection: lowhaio.Connection, method: by
             body = lowhaio_gzip.decompress(body, coding, piece_bytes=LIMIT, max_bytes=MOST_CONTENT)
     async with contextlib.aclosing(body):
         received = b''.join([piece async for piece in body])
-    return Verdict(tuple(codes), headers, received)
+    return Verdict(tuple(codes), tuple(headers), received)
 
 
-def undone(headers: Headers) -> bytes:
+def undone(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
     """The content coding that the caller undoes, if there is one."""
     codings = [value.lower() for key, value in headers if key == b'content-encoding']
     return codings[0] if len(codings) == 1 and codings[0] in CODINGS else b''
 
 
+Receive = Callable[[lowhaio.Pool, lowhaio.Connection, bytes], Awaitable[Verdict]]
+
+
 class Player:
     """Plays cases, one after the other, on one pool. Made by `player()`."""
 
-    def __init__(self, pool: lowhaio.Pool, listener: socket.socket, wire: Wire) -> None:
+    def __init__(self, pool: lowhaio.Pool, listener: socket.socket, wire: Wire, limit: int, receive: Receive) -> None:
         self.tracer = Tracer()
         self.executions = 0
         self._pool = pool
         self._peer: socket.socket
         self._listener = listener
         self._wire = wire
+        self._limit = limit
+        self._receive = receive
         self._address = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, '', listener.getsockname())]
 
     async def check(self, case: Case) -> None:
@@ -261,17 +266,22 @@ class Player:
             except Exception as error:
                 raise Finding(f'{error!r} escaped') from error
 
-    async def _check(self, case: Case) -> None:
-        expected, kinds = expectation(case)
+    async def play(self, case: Case) -> Verdict:
+        """What the client makes of a case. The lines that it runs for it are in `tracer.steps`."""
         with contextlib.ExitStack() as peers:
             with self.tracer.tracing(steps_allowed(case)):
                 verdict = await self._play(case, peers)
             receives = self._wire.receives
-            verdict = replace(verdict, reusable=await self._probe(peers))
-        if receives > 2 * (len(case.response) if case.sizes else len(case.response) // LIMIT) + 6:
+            reusable = await self._probe(peers)
+        if receives > 2 * (len(case.response) if case.sizes else len(case.response) // self._limit) + 6:
             raise Finding(f'{receives} receives for {len(case.response)} bytes')
         if self.tracer.steps > steps_allowed(case):
             raise Finding(f'{self.tracer.steps} lines were run')
+        return replace(verdict, reusable=reusable)
+
+    async def _check(self, case: Case) -> None:
+        expected, kinds = expectation(case, self._limit)
+        verdict = await self.play(case)
         if verdict.error is None:
             if verdict != expected:
                 raise Finding(f'{verdict} in the place of {expected}')
@@ -287,7 +297,7 @@ class Player:
             peer.setblocking(False)
             self._wire.arm(peer, case.response, case.sizes)
             try:
-                return await receive(self._pool, connection, case.method)
+                return await self._receive(self._pool, connection, case.method)
             except (lowhaio.LowhaioError, lowhaio_chunked.ChunkedError, lowhaio_gzip.GzipError) as error:
                 return Verdict(error=type(error))
             finally:
@@ -310,9 +320,9 @@ class Player:
         return self._pool.connection(self._address, 0, self._wire)
 
 
-def expectation(case: Case) -> tuple[Verdict, tuple[type[Exception], ...]]:
+def expectation(case: Case, limit: int) -> tuple[Verdict, tuple[type[Exception], ...]]:
     """The verdict on what the caller receives, and what an error may be if there is one."""
-    verdict = judged(case.method, case.response, LIMIT)
+    verdict = judged(case.method, case.response, limit)
     coding = undone(verdict.headers)
     if verdict.error is not None:
         # Whether the chunks or the content coding is found broken first depends on the pieces.
@@ -331,15 +341,15 @@ def is_tunnel(method: bytes, code: bytes) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def player() -> AsyncIterator[Player]:
-    """A player with a pool of its own."""
+async def player(limit: int = LIMIT, receive: Receive = receive) -> AsyncIterator[Player]:
+    """A player with a pool of its own, whose `chunk_bytes` is `limit`."""
     wire = Wire()
     settings = {'max_wait_connection_seconds': 5, 'max_idle_seconds': 60, 'max_wait_send_recv_seconds': 5}
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(Path(folder, 'socket')))
         listener.listen()
-        async with lowhaio.connection_pool(max=1, max_requests_per_connection=2, chunk_bytes=LIMIT, **settings) as pool:
-            yield Player(pool, listener, wire)
+        async with lowhaio.connection_pool(max=1, max_requests_per_connection=2, chunk_bytes=limit, **settings) as pool:
+            yield Player(pool, listener, wire, limit, receive)
 
 
 TOKENS = (
@@ -425,5 +435,5 @@ class Fuzzer:
                 case _:
                     other = chance.choice(self.cases).response
                     data[at:] = other[chance.randrange(len(other) + 1) :]
-        sizes = [(), (1,), (1, 2), (LIMIT, 1), tuple(chance.choices((1, 2, 3, 7, 20, 100), k=5))]
+        sizes = [case.sizes, (), (1,), (1, 2), (LIMIT, 1), tuple(chance.choices((1, 2, 3, 7, 20, 100), k=5))]
         return Case(chance.choice((case.method, *METHODS)), bytes(data[:MOST_BYTES]), chance.choice(sizes))
