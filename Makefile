@@ -7,6 +7,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+UNDER ?=
 URL ?=
 
 BIN := $(VENV)/bin
@@ -34,7 +35,7 @@ run: $(READY) ## do the main job against a server on this machine, or GET the UR
 	$(BIN)/python examples/composed.py $(URL)
 
 test: $(READY) ## run the tests, in random order; ARGS goes to pytest
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python $(UNDER) -m pytest $(ARGS)
 
 check: $(READY) ## check format, lint and types
 	$(BIN)/ruff format --check .
@@ -46,7 +47,7 @@ format: $(READY) ## put the code in order
 	$(BIN)/ruff check --fix .
 
 coverage: $(READY) ## run the tests and demand that they reach every line and branch
-	$(BIN)/coverage run -m pytest $(ARGS)
+	$(MAKE) test UNDER='-m coverage run'
 	$(BIN)/coverage report
 
 wheels: $(READY) ## build the packages into dist/

@@ -31,7 +31,7 @@ from support.vectors import OK, TOPICS, Vector
 FOLDER = Path(__file__).parent.parent / 'fuzz' / 'corpus'
 CORPUS = corpus(FOLDER)
 VECTORS = [vector for topic in TOPICS.values() for vector in topic]
-MUTATIONS = 1500
+MUTATIONS = 1000
 KIB = 1024
 
 
@@ -102,7 +102,7 @@ def played() -> Iterator[Callable[[Case], None]]:
     sizes=st.lists(st.integers(1, LIMIT), max_size=4).map(tuple),
 )
 @settings(
-    derandomize=True, database=None, max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    derandomize=True, database=None, max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 def test_made_up(
     played: Callable[[Case], None], method: bytes, head: bytes, parts: list[bytes], sizes: tuple[int, ...]
@@ -214,8 +214,8 @@ async def steps(playing: Player, response: bytes, sizes: tuple[int, ...]) -> int
 async def test_work_is_linear(shape: Callable[[int], bytes], sizes: tuple[int, ...]) -> None:
     """Twice the bytes take at most twice the lines of code, and some for the exchange."""
     async with player(limit=64 * KIB) as playing:
-        await steps(playing, shape(1000), sizes)  # what is done once for all responses
-        once, twice, four_times = [await steps(playing, shape(size), sizes) for size in (1000, 2000, 4000)]
+        await steps(playing, shape(500), sizes)  # what is done once for all responses
+        once, twice, four_times = [await steps(playing, shape(size), sizes) for size in (500, 1000, 2000)]
         assert twice <= 2 * once + 100
         assert four_times <= 2 * twice + 100
 
@@ -223,9 +223,9 @@ async def test_work_is_linear(shape: Callable[[int], bytes], sizes: tuple[int, .
 async def wasted(pool: lowhaio.Pool, connection: lowhaio.Connection, method: bytes) -> Verdict:
     """A caller that keeps nothing of what it receives."""
     code, cursor = b'', 0
+    encoding = chunked = False
     while not code or (code.startswith(b'1') and code != b'101'):
         code, cursor = await pool.recv_status_line(connection, cursor)
-        encoding = chunked = False
         async for key, _, cursor in pool.recv_headers(connection, cursor):
             encoding = encoding or key == b'content-encoding'
             chunked = chunked or key == b'transfer-encoding'
@@ -241,15 +241,15 @@ async def wasted(pool: lowhaio.Pool, connection: lowhaio.Connection, method: byt
 
 @shapes
 async def test_memory_is_bounded(shape: Callable[[int], bytes]) -> None:
-    """However much is received, no more is held than a few receives of `chunk_bytes`, here 16 KiB."""
-    response = shape(1 << 20)
-    async with player(limit=16 * KIB, receive=wasted) as playing:
-        await playing.play(Case(b'GET', response[: 32 * KIB]))
-        tracemalloc.start()
-        try:
-            before, _ = tracemalloc.get_traced_memory()
-            await playing.play(Case(b'GET', response))
-            _, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-    assert peak - before < 512 * KIB
+    """Four times the bytes take no more memory, beyond what one receive of `chunk_bytes`, here 1 KiB, varies by."""
+    peaks = []
+    async with player(limit=KIB, receive=wasted, counts=False) as playing:
+        for size in (70_000, 70_000, 280_000):
+            response = shape(size)
+            tracemalloc.start()
+            try:
+                await playing.play(Case(b'GET', response))
+                peaks.append(tracemalloc.get_traced_memory()[1])
+            finally:
+                tracemalloc.stop()
+    assert peaks[2] <= peaks[1] + 32 * KIB, peaks

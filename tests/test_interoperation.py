@@ -263,7 +263,7 @@ BEHAVIOURS: tuple[Behaviour, ...] = (
 def name(request: pytest.FixtureRequest) -> str:
     """Each server in turn. One that is not installed is skipped, but not in CI."""
     if missing := SERVERS[request.param].missing:
-        pytest.skip(missing)
+        pytest.skip(f'not installed: {", ".join(missing)}')
     return str(request.param)
 
 

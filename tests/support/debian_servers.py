@@ -1,4 +1,4 @@
-"""Servers from Debian's packages: Apache httpd, HAProxy, lighttpd, Caddy and Node.
+"""Servers from Debian's packages: Apache httpd, HAProxy with Node behind it, lighttpd, Caddy and Node.
 
     with SERVERS['caddy'].start(files, 500) as server: ...
 
@@ -38,20 +38,27 @@ APPLICATION = Path(__file__).with_name('application.js')
 
 @dataclass(frozen=True)
 class Program:
-    """A server, and how to start it: with a certificate, and the milliseconds that a connection may be idle."""
+    """A server: the programs and files that it takes, and how to start it.
 
-    executable: str
+    `start` takes a certificate, and the milliseconds for which a connection may be idle.
+    """
+
+    needs: tuple[str, ...]
     start: Callable[[Files, int], contextlib.AbstractContextManager[RealServer]]
 
     @property
-    def missing(self) -> str | None:
-        """Why it cannot be started, if so."""
-        return None if shutil.which(self.executable, path=SEARCHED) else f'{self.executable} is not installed'
+    def missing(self) -> list[str]:
+        """What is not installed of that."""
+        return [name for name in self.needs if not Path('/', name).is_file() and not _path(name)]
 
 
-def _found(executable: str) -> str:
-    path = shutil.which(executable, path=SEARCHED)
-    assert path is not None, f'{executable} is not installed'
+def _path(program: str) -> str | None:
+    return shutil.which(program, path=SEARCHED)
+
+
+def _found(program: str) -> str:
+    path = _path(program)
+    assert path is not None, f'{program} is not installed'
     return path
 
 
@@ -77,7 +84,7 @@ def _write_content(folder: Path) -> None:
     (folder / 'content' / 'index.html').write_bytes(b'hello')
     (folder / 'content' / 'large').write_bytes(b'x' * LARGE)
     (folder / 'content' / 'text.txt').write_bytes(b'hello' * 10_000)
-    os.utime(folder / 'content' / 'large', (784111777, 784111777))  # a file that is new may change unnoticed
+    os.utime(folder / 'content' / 'large', (784111777, 784111777))  # of a file just written the tag may change
     (folder / 'scripts').mkdir()
     for name, command in _SCRIPTS.items():
         script = folder / 'scripts' / name
@@ -171,6 +178,7 @@ $SERVER["socket"] == "127.0.0.1:{https}" {{
   ssl.privkey = "{files.key}"
 }}
 """
+_LIGHTTPD_PACKAGED_APART = ('/usr/lib/lighttpd/mod_deflate.so', '/usr/lib/lighttpd/mod_openssl.so')
 
 
 @contextlib.contextmanager
@@ -290,9 +298,9 @@ def haproxy(files: Files, idle: int) -> Iterator[RealServer]:
 
 
 SERVERS = {
-    'apache': Program('apache2', apache),
-    'haproxy': Program('haproxy', haproxy),
-    'lighttpd': Program('lighttpd', lighttpd),
-    'caddy': Program('caddy', caddy),
-    'node': Program('node', node),
+    'apache': Program(('apache2',), apache),
+    'haproxy': Program(('haproxy', 'node'), haproxy),
+    'lighttpd': Program(('lighttpd', *_LIGHTTPD_PACKAGED_APART), lighttpd),
+    'caddy': Program(('caddy',), caddy),
+    'node': Program(('node',), node),
 }
