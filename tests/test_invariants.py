@@ -964,3 +964,23 @@ async def test_both_directions_want_something(want: type[Exception], clock: Cloc
             assert await receiving == b'hello'
             await sending
             assert await server.do(0, lambda peer: peer.until(b'body'))
+
+
+@pytest.mark.parametrize('at_once', [True, False], ids=['there already', 'waited for'])
+async def test_6_reset_is_remembered(at_once: bool) -> None:
+    """A socket tells of a reset once and of an end from then on; a body that ends with the stream is not whole."""
+    async with puppets() as server, small_pool() as pool:
+        async with pool.connection(server.address, server.port, PLAIN) as connection:
+            await pool.send(connection, REQUEST)
+            await server.do(0, says(b'HTTP/1.1 200 OK\r\n\r\npart'))
+            _, cursor = await pool.recv_status_line(connection)
+            assert [header async for header in pool.recv_headers(connection, cursor)] == []
+            assert await anext(pool.recv_body(connection, cursor)) == b'part'
+            if at_once:
+                server.now(0, Peer.reset)
+            else:
+                server.begin(0, Peer.reset)
+            for _ in range(3):
+                with pytest.raises(lowhaio.SentClosedError, match='the body') as caught:
+                    await anext(pool.recv_body(connection, cursor))
+                assert isinstance(caught.value.__cause__, ConnectionResetError)

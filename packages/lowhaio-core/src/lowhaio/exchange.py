@@ -286,6 +286,8 @@ class Exchange:
             raise self.error(LocalProtocolError, f'{awaited}: {failure}') from None
         if isinstance(failure, ssl.SSLEOFError):
             raise self.error(ClosedError, f'{awaited}: the TLS stream ended without close_notify') from failure
+        if not isinstance(failure, OSError):
+            raise failure
         kind = TLSError if isinstance(failure, ssl.SSLError) else ClosedError
         raise self.error(kind, f'{awaited}: {failure}') from failure
 

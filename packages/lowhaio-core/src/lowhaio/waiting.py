@@ -129,6 +129,7 @@ class Link:
         self.unread = b''
         self.kept: bytes | bytearray | None = None
         self.drained = False
+        # A socket tells of a reset once and then of a clean end, so what it raised first is what holds from then on.
         self.failed = False
         self.failure: Exception | None = None
         self.end_is_failure: Exception | None = None
@@ -155,7 +156,7 @@ class Link:
         Raises `EndedError` at the end of the stream, what the socket raised, `WaitTimeoutError` after `wait_seconds`
         without a byte, and `BusyError` where another task waits in here. Cancelling it loses no byte.
         """
-        if self.kept is None and not self.drained:
+        if self.kept is None and not self.drained and self.failure is None:
             if self._calls >= CALLS_PER_TURN:
                 self._calls = 0
                 await asyncio.sleep(0)

@@ -1,0 +1,51 @@
+"""Many tasks, many connections, many requests, and a server that goes away: for some seconds; `make soak` for longer.
+
+What is looked at, `support.load` says.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support import load, real
+from support.certificates import Files
+
+
+@pytest.fixture
+def server(certificate_files: Files, tmp_path: Path) -> Iterator[real.RealServer]:
+    """A server for thousands of connections: nginx, or where it is not installed, which it is in CI, granian."""
+    load.allow_descriptors(8000)
+    with (real.nginx if real.nginx_path() else real.granian)(certificate_files, tmp_path) as server:
+        yield server
+
+
+async def test_storm(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
+    """200 tasks, cancelled and timed out at random: every kind of end is met, and the pool is whole afterwards."""
+    tally = await load.storm(3, (server_tls, client_tls), seed=1)
+    met = {'received', 'cancelled', 'timed out', 'SentClosedError', 'SentRemoteProtocolError', 'SentTimeoutError'}
+    assert met <= set(tally.outcomes), tally
+
+
+async def test_two_thousand_connections_at_once(server: real.RealServer) -> None:
+    """All of them in use, then all idle, then all in use again."""
+    await load.crowd(server.http_port, 2000)
+
+
+async def test_many_requests(server: real.RealServer) -> None:
+    """After the first tenth of them nothing grows."""
+    first, *others = await load.stream(server.http_port, 5000)
+    assert {usage.descriptors for usage in others} == {first.descriptors}
+    assert others[-1].blocks - first.blocks < 500
+
+
+async def test_server_restarted(certificate_files: Files, tmp_path: Path) -> None:
+    """Nothing is lost but the requests in flight, and those say whether they may be sent again."""
+    if real.nginx_path() is None:
+        pytest.skip('nginx is not installed')
+    with real.nginx(certificate_files, tmp_path) as nginx:
+        tally = await load.restarts(nginx, tmp_path, 3000, 3)
+    assert tally.requests > 3000, 'no request was in flight'
