@@ -701,7 +701,8 @@ async def test_11_bytes_that_nobody_reads_stay_in_the_kernel() -> None:
                 await server.do(0, Peer.let_the_client_read)
             assert len(sock.asked) == asked
             assert loop.watched() == {}
-            assert await server.do(0, lambda peer: sent_until_full(peer, 0)) == 0
+            sent += await server.do(0, lambda peer: sent_until_full(peer, 0))  # the kernel may find a little more room
+            assert len(sock.asked) == asked
             await server.do(0, Peer.close)
             total = 0
             async for data in body:
@@ -724,7 +725,8 @@ async def test_11_generator_between_two_pieces_stops_reading() -> None:
             for _ in range(3):
                 await server.do(0, Peer.let_the_client_read)
             assert loop.watched() == {}
-            assert await server.do(0, lambda peer: sent_until_full(peer, 0)) == 0
+            sent += await server.do(0, lambda peer: sent_until_full(peer, 0))  # the kernel may find a little more room
+            assert len(sock.asked) == asked
 
 
 # 12. An early answer is not lost
