@@ -725,8 +725,6 @@ async def test_11_generator_between_two_pieces_stops_reading() -> None:
             for _ in range(3):
                 await server.do(0, Peer.let_the_client_read)
             assert loop.watched() == {}
-            sent += await server.do(0, lambda peer: sent_until_full(peer, 0))  # the kernel may find a little more room
-            assert len(sock.asked) == asked
 
 
 # 12. An early answer is not lost

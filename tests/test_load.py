@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support import load, real
+from support import load, moody, real
 from support.certificates import Files
 
 
@@ -23,9 +23,10 @@ def server(certificate_files: Files, tmp_path: Path) -> Iterator[real.RealServer
         yield server
 
 
-async def test_storm(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
+async def test_storm(certificate_files: Files, client_tls: ssl.SSLContext) -> None:
     """200 tasks, cancelled and timed out at random: every kind of end is met, and the pool is whole afterwards."""
-    tally = await load.storm(3, (server_tls, client_tls), seed=1)
+    with moody.serving(certificate_files) as ports:
+        tally = await load.storm(3, ports, client_tls, seed=1)
     met = {'received', 'cancelled', 'timed out', 'SentClosedError', 'SentRemoteProtocolError', 'SentTimeoutError'}
     assert met <= set(tally.outcomes), tally
 

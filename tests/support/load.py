@@ -5,7 +5,7 @@ lost: a place, a descriptor, memory, a response, or a request that was not in fl
 
 | function      | what it does                                                                                   |
 |---------------|------------------------------------------------------------------------------------------------|
-| `storm`       | tasks on a server of moods, cancelled and timed out at random, until the time is over           |
+| `storm`       | tasks that are cancelled and timed out at random, until the time is over                         |
 | `crowd`       | many connections, all of them open at the same time                                             |
 | `stream`      | many requests, and what this process holds after every tenth of them                            |
 | `restarts`    | many requests while nginx is stopped and started again                                          |
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import contextlib
 import functools
 import gc
 import itertools
@@ -27,7 +26,8 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +37,7 @@ from lowhaio_nonssl import NonSSLContext
 
 from . import leaks, real
 from .certificates import HOST
+from .moody import MOODS
 from .pools import small_pool
 from .retry import retried
 from .sockets import clients_of
@@ -64,67 +65,6 @@ async def get(pool: lowhaio.Pool, connection: lowhaio.Connection, path: bytes) -
     return b''.join([piece async for piece in (lowhaio_chunked.decode(body) if chunked else body)])
 
 
-# A server of moods
-
-
-class Moody(asyncio.Protocol):
-    """Answers `/MOOD/NUMBER` with the number, a thousand times, or does what the mood says."""
-
-    def __init__(self, connected: dict[asyncio.Transport, asyncio.Future[None]]) -> None:
-        self._connected = connected
-        self._timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._connected[transport] = asyncio.get_running_loop().create_future()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._connected.pop(self._transport).set_result(None)
-
-    def data_received(self, data: bytes) -> None:
-        _, mood, number = data.split(b' ')[1].split(b'/')
-        body = number * 1000
-        whole = b'HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b' % (len(body), body)
-        match mood:
-            case b'chunked':
-                head = b'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n'
-                self._transport.write(head + b'%x\r\n%b\r\n0\r\n\r\n' % (len(body), body))
-            case b'late':
-                self._timer = asyncio.get_running_loop().call_later(0.01, self._transport.write, whole)
-            case b'half':
-                self._transport.write(whole[: len(whole) // 2])
-                self._transport.close()
-            case b'surplus':
-                self._transport.write(whole + whole)
-            case b'abort':
-                self._transport.abort()
-            case b'garbage':
-                self._transport.write(b'\0' + whole)
-            case b'good':
-                self._transport.write(whole)
-
-
-MOODS = (b'good',) * 10 + (b'chunked', b'late', b'half', b'surplus', b'abort', b'garbage', b'silent')
-"""`silent` never answers."""
-
-
-@contextlib.asynccontextmanager
-async def moody(tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """The port of a server of moods in this loop."""
-    connected: dict[asyncio.Transport, asyncio.Future[None]] = {}
-    server = await asyncio.get_running_loop().create_server(lambda: Moody(connected), ADDRESS, 0, ssl=tls, backlog=1024)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for transport in connected:
-            transport.abort()
-        await asyncio.gather(*connected.values())
-
-
 @dataclass
 class Tally:
     """What became of the requests."""
@@ -136,29 +76,23 @@ class Tally:
         return self.outcomes.total()
 
 
-async def storm(seconds: float, tls: tuple[ssl.SSLContext, ssl.SSLContext], *, seed: int, tasks: int = 200) -> Tally:
-    """Until the time is over, so many tasks ask two servers of moods, and are cancelled or timed out at random.
-
-    tls: the contexts of the server and of the client.
+async def storm(seconds: float, ports: tuple[int, int], tls: ssl.SSLContext, *, seed: int, tasks: int = 200) -> Tally:
+    """Until the time is over, so many tasks ask `support.moody`, and are cancelled or timed out at random.
 
     Afterwards the pool is whole: all its places are given out at once, and each is good for a request.
     """
     tally = Tally()
     loop = asyncio.get_running_loop()
     places = 50
-    async with (
-        moody() as http,
-        moody(tls[0]) as https,
-        small_pool(
-            max=places, max_wait_connection_seconds=1, max_wait_send_recv_seconds=1, max_idle_seconds=0.05
-        ) as pool,
-    ):
+    async with small_pool(
+        max=places, max_wait_connection_seconds=1, max_wait_send_recv_seconds=1, max_idle_seconds=0.05
+    ) as pool:
         end = loop.time() + seconds
 
         def connection(encrypted: bool) -> lowhaio.Connection:
             if encrypted:
-                return pool.connection(ADDRESS, https, tls[1], server_hostname=HOST)
-            return pool.connection(ADDRESS, http, PLAIN)
+                return pool.connection(ADDRESS, ports[1], tls, server_hostname=HOST)
+            return pool.connection(ADDRESS, ports[0], PLAIN)
 
         async def ask(number: int, mood: bytes, encrypted: bool) -> None:
             async with connection(encrypted) as asked:
@@ -194,13 +128,13 @@ async def storm(seconds: float, tls: tuple[ssl.SSLContext, ssl.SSLContext], *, s
             async with connection(encrypted) as held:
                 assert await get(pool, held, b'/good/1') == b'1' * 1000
                 if not await inside.wait():
-                    assert clients_of(http, https) == places
+                    assert clients_of(*ports) == places
                 await inside.wait()
 
         async with asyncio.TaskGroup() as group:
             for place in range(places):
                 group.create_task(retried(functools.partial(hold, place % 2 == 1), idempotent=True))
-    assert clients_of(http, https) == 0
+    assert clients_of(*ports) == 0
     return tally
 
 
@@ -290,31 +224,26 @@ class Nginx:
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
 
-    async def restart(self) -> None:
+    def restart(self) -> None:
         """Stop it without regard for what is under way, and start it on the same ports."""
         os.kill(int((self._folder / 'nginx.pid').read_text()), signal.SIGTERM)
-        while await self._listens():
-            await asyncio.sleep(0.01)  # the kernel has no event for a port of another process
+        while self._listens():
+            time.sleep(0.01)  # the kernel has no event for a port of another process
         if self._process is not None:
-            self._process.wait()
+            self._process.wait(real.PATIENCE)
         program, conf = real.nginx_path(), self._folder / 'nginx.conf'
         assert program is not None
         self._process = subprocess.Popen(
             [program, '-p', str(self._folder), '-c', str(conf), '-e', str(self._folder / 'error.log')],
             stdin=subprocess.DEVNULL,
         )
-        while not await self._listens():
+        while not self._listens():
             assert self._process.poll() is None, 'nginx did not start again'
-            await asyncio.sleep(0.01)
+            time.sleep(0.01)
 
-    async def _listens(self) -> bool:
+    def _listens(self) -> bool:
         with socket.socket() as sock:
-            sock.setblocking(False)
-            try:
-                await asyncio.get_running_loop().sock_connect(sock, (ADDRESS, self._port))
-            except ConnectionRefusedError:
-                return False
-            return True
+            return not sock.connect_ex((ADDRESS, self._port))
 
     def stop(self) -> None:
         """Stop it for good."""
@@ -363,7 +292,7 @@ async def restarts(server: real.RealServer, folder: Path, count: int, times: int
             for turn in turns:
                 await turn.wait()
                 up.clear()
-                await again.restart()
+                await asyncio.get_running_loop().run_in_executor(None, again.restart)
                 up.set()
 
         try:
