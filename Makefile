@@ -3,10 +3,12 @@
 #   make test PYTHON=python3.13 VENV=.venv-3.13     another Python
 #   make test ARGS='-k cursor -p no:randomly'       some tests, in the order of the files
 #   make run URL=https://example.com/               any URL
+#   make fuzz SECONDS=3600                          an hour of it
 
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+SECONDS ?= 600
 UNDER ?=
 URL ?=
 
@@ -16,7 +18,7 @@ WHEELS := $(VENV)-wheels
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check format coverage wheels test-wheels site docs bench clean
+.PHONY: help setup run test check format coverage wheels test-wheels site docs bench fuzz soak clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -71,6 +73,12 @@ docs: site ## build the documentation and serve it on this machine
 
 bench: $(READY) ## measure against other clients; see benchmarks/README.md
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+fuzz: $(READY) ## fuzz the response path for SECONDS; see docs/reliability.md
+	PYTHONPATH=tests $(BIN)/python fuzz/run.py --seconds $(SECONDS) $(ARGS)
+
+soak: $(READY) ## load the pool for some minutes; see docs/reliability.md
+	PYTHONPATH=tests $(BIN)/python soak/run.py $(ARGS)
 
 clean: ## remove all that the other commands have made
 	rm -rf .venv* dist site .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmarks/.venvs

@@ -38,9 +38,7 @@ async def test_two_thousand_connections_at_once(server: real.RealServer) -> None
 
 async def test_many_requests(server: real.RealServer) -> None:
     """After the first tenth of them nothing grows."""
-    first, *others = await load.stream(server.http_port, 5000)
-    assert {usage.descriptors for usage in others} == {first.descriptors}
-    assert others[-1].blocks - first.blocks < 500
+    load.check_flat(await load.stream(server.http_port, 5000))
 
 
 async def test_server_restarted(certificate_files: Files, tmp_path: Path) -> None:

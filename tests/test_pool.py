@@ -783,3 +783,21 @@ async def test_granted_at_the_deadline(clock: ClockLoop) -> None:
         leave(first)
         assert await waiting is second
         leave(second)
+
+
+async def test_cancelled_with_a_grant_when_the_pool_is_left() -> None:
+    """All in one turn: a waiter is granted a connection, the pool is left, and the waiter is cancelled."""
+    async with scripted(answer) as server:
+        pool = small_pool(max=1)
+        await pool.__aenter__()
+        first = pool.connection(server.address, server.port, PLAIN)
+        await first.__aenter__()
+        assert await exchanged(pool, first) == b'hello'
+        waiting = asyncio.create_task(pool.connection(server.address, server.port, PLAIN).__aenter__())
+        await turns()
+        leave(first)
+        with pytest.raises(StopIteration):
+            pool.__aexit__(None, None, None).send(None)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting

@@ -213,6 +213,14 @@ async def stream(port: int, count: int, *, workers: int = 32) -> list[Usage]:
     return usages
 
 
+def check_flat(usages: list[Usage]) -> None:
+    """After the first tenth nothing grows: no descriptor, and of memory no more than what comes and goes."""
+    first, *others = usages
+    assert {usage.descriptors for usage in others} == {first.descriptors}
+    assert others[-1].blocks - first.blocks < 500
+    assert others[-1].resident - first.resident < 4 << 20
+
+
 # A server that goes away
 
 
@@ -226,7 +234,8 @@ class Nginx:
 
     def restart(self) -> None:
         """Stop it without regard for what is under way, and start it on the same ports."""
-        os.kill(int((self._folder / 'nginx.pid').read_text()), signal.SIGTERM)
+        pid = int((self._folder / 'nginx.pid').read_text()) if self._process is None else self._process.pid
+        os.kill(pid, signal.SIGTERM)
         while self._listens():
             time.sleep(0.01)  # the kernel has no event for a port of another process
         if self._process is not None:

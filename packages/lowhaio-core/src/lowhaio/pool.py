@@ -356,7 +356,7 @@ class Pool:
                 link = None
             turn.set_result(link)
             return
-        if link is None:
+        if link is None or not self._usable:
             self._free += 1
         else:
             self._keep(link)
