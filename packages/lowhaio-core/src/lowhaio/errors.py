@@ -83,7 +83,10 @@ class UnsentTLSError(UnsentError, TLSError):
 
 
 class SentTLSError(SentError, TLSError):
-    """TLS failed after the request began; in TLS 1.3 a refused client certificate shows here."""
+    """TLS failed after the request began.
+
+    In TLS 1.3 a refused client certificate shows here, or as `UnsentTLSError` if the refusal is faster than the request.
+    """
 
 
 class UnsentTimeoutError(UnsentError, TransferTimeoutError):
