@@ -85,7 +85,7 @@ class UnsentTLSError(UnsentError, TLSError):
 class SentTLSError(SentError, TLSError):
     """TLS failed after the request began.
 
-    In TLS 1.3 a refused client certificate shows here, or as `UnsentTLSError` if the refusal is faster than the request.
+    In TLS 1.3 a refused client certificate shows here, or as `UnsentTLSError` where the refusal was faster.
     """
 
 
