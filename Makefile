@@ -18,7 +18,7 @@ WHEELS := $(VENV)-wheels
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check format coverage wheels test-wheels site docs bench fuzz soak clean
+.PHONY: help setup run test check format coverage wheels test-wheels site docs bench fuzz soak figures clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -79,6 +79,9 @@ fuzz: $(READY) ## fuzz the response path for SECONDS; see docs/reliability.md
 
 soak: $(READY) ## load the pool for some minutes; see docs/reliability.md
 	PYTHONPATH=tests $(BIN)/python soak/run.py $(ARGS)
+
+figures: $(READY) ## count the vectors, faults and cancellations of the tests; see docs/reliability.md
+	PYTHONPATH=tests $(BIN)/python -m pytest -p support.figures --quiet $(addprefix tests/test_,$(addsuffix .py,wire fault_proxy cancellation))
 
 clean: ## remove all that the other commands have made
 	rm -rf .venv* dist site .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmarks/.venvs

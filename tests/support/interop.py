@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import getpass
-import os
 import shutil
 import sys
 import tempfile
@@ -21,7 +20,6 @@ from .certificates import Files
 from .real import HOST, free_ports, running
 
 LARGE = 4_000_000
-APACHE_MODULES = '/usr/lib/apache2/modules'
 PATH = '/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin'
 
 
@@ -163,118 +161,10 @@ def _site(like: Site, http: int, https: int, impatient: int) -> Site:
     return dataclasses.replace(like, http_port=http, https_port=https, impatient_port=impatient)
 
 
-_HAPROXY = """
-global
-  maxconn 1000
-defaults
-  mode http
-  timeout connect 10s
-  timeout client 30s
-  timeout server 30s
-frontend patient
-  bind 127.0.0.1:{http}
-  bind 127.0.0.1:{https} ssl crt "{pem}"
-  timeout http-keep-alive 60s
-  compression algo gzip
-  compression type text/plain
-  default_backend granian
-frontend impatient
-  bind 127.0.0.1:{impatient}
-  timeout http-keep-alive 300ms
-  default_backend granian
-backend granian
-  server granian 127.0.0.1:{behind}
-"""
-
-
-@contextlib.contextmanager
-def haproxy(files: Files, folder: Path) -> Iterator[Site]:
-    """HAProxy in front of granian."""
-    http, https, impatient = free_ports(3)
-    pem = folder / 'haproxy.pem'
-    pem.write_bytes(files.certificate.read_bytes() + files.key.read_bytes())
-    with granian(files, folder) as behind:
-        ports = {'http': http, 'https': https, 'impatient': impatient}
-        (folder / 'haproxy.conf').write_text(_HAPROXY.format(pem=pem, behind=behind.http_port, **ports))
-        command = [str(path_of('haproxy')), '-db', '-f', str(folder / 'haproxy.conf')]
-        with running(command, folder / 'haproxy.log', *ports.values()):
-            yield Site(http, https, impatient)
-
-
-# What a server runs (RFC 3875): a response without a length, and the size and the digest of what was sent.
-_CGI = {
-    'chunked': r"""#!/bin/sh
-printf 'Content-Type: text/html\n\n'
-head -c 300000 /dev/zero | tr '\0' x
-""",
-    'echo': r"""#!/bin/sh
-body=$(mktemp)
-cat > "$body"
-printf 'Content-Type: text/html\n\n%d %s' "$(wc -c < "$body")" "$(sha256sum < "$body" | cut -d ' ' -f 1)"
-rm "$body"
-""",
-}
-
-_APACHE = """
-ServerName localhost
-PidFile {folder}/apache.pid
-ErrorLog {folder}/error.log
-ScriptSock {folder}/cgi.socket
-User {user}
-Group {group}
-{modules}
-Listen 127.0.0.1:{http}
-Listen 127.0.0.1:{https}
-Listen 127.0.0.1:{impatient}
-KeepAliveTimeout 60
-MaxKeepAliveRequests 0
-DocumentRoot {folder}
-AddOutputFilterByType DEFLATE text/plain
-Redirect 204 /status/204
-ScriptAlias /cgi/ {folder}/cgi/
-<Directory {folder}>
-  Require all granted
-</Directory>
-<VirtualHost 127.0.0.1:{https}>
-  SSLEngine on
-  SSLCertificateFile {files.certificate}
-  SSLCertificateKeyFile {files.key}
-</VirtualHost>
-<VirtualHost 127.0.0.1:{impatient}>
-  KeepAliveTimeout 300ms
-</VirtualHost>
-"""
-_APACHE_MODULES = ('mpm_event', 'authz_core', 'alias', 'cgid', 'deflate', 'dir', 'filter', 'mime', 'ssl')
-
-
-@contextlib.contextmanager
-def apache(files: Files, _: Path) -> Iterator[Site]:
-    """Apache httpd. It serves nothing as root."""
-    http, https, impatient = free_ports(3)
-    user, group = ('www-data', 'www-data') if getpass.getuser() == 'root' else (getpass.getuser(), f'#{os.getgid()}')
-    with _files() as folder:
-        (folder / 'cgi').mkdir()
-        for name, program in _CGI.items():
-            (folder / 'cgi' / name).write_text(program)
-            (folder / 'cgi' / name).chmod(0o755)
-        modules = '\n'.join(f'LoadModule {name}_module {APACHE_MODULES}/mod_{name}.so' for name in _APACHE_MODULES)
-        ports = {'http': http, 'https': https, 'impatient': impatient}
-        names = {'user': user, 'group': group, 'modules': modules}
-        (folder / 'types').write_text('text/plain txt\ntext/html html\n')
-        conf = _APACHE.format(folder=folder, files=files, **names, **ports) + f'TypesConfig {folder}/types\n'
-        (folder / 'apache.conf').write_text(conf)
-        command = [str(path_of('apache2')), '-d', str(folder), '-f', str(folder / 'apache.conf'), '-DFOREGROUND']
-        with running(command, folder / 'apache.log', *ports.values()):
-            like = dataclasses.replace(_STATIC, chunked=b'/cgi/chunked', upload=(b'POST', b'/cgi/echo'), digests=True)
-            yield _site(like, http, https, impatient)
-
-
 SERVERS: dict[str, Callable[[Files, Path], contextlib.AbstractContextManager[Site]]] = {
     'granian': granian,
     'hypercorn': hypercorn,
     'nginx': nginx,
-    'haproxy': haproxy,
-    'apache2': apache,
 }
-FROM_DEBIAN = ('nginx', 'haproxy', 'apache2')
+FROM_DEBIAN = ('nginx',)
 """Programs that may be missing on a machine, but not in CI."""
