@@ -9,12 +9,11 @@ import ssl
 import sys
 from urllib.parse import urlsplit
 
-from local_server import serving
-
 import lowhaio
 import lowhaio_chunked
 import lowhaio_dict
 import lowhaio_gzip
+from local_server import serving
 
 
 async def main(url: str, ssl_context: ssl.SSLContext) -> None:

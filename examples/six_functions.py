@@ -4,9 +4,8 @@ import asyncio
 import ssl
 import sys
 
-from local_server import serving
-
 import lowhaio
+from local_server import serving
 
 HOST = 'localhost'
 
