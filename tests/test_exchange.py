@@ -1066,3 +1066,26 @@ def test_every_kind_in_both_families(family: str, kind: str) -> None:
     assert issubclass(cls, FAMILIES[family])
     assert all(issubclass(cls, base) for base in KINDS[kind])
     assert not issubclass(cls, next(other for name, other in FAMILIES.items() if name != family))
+
+
+async def test_other_tasks_go_on_in_a_flood_of_interim_responses() -> None:
+    """The loop gets a turn at each, though they were received together."""
+    flood = b'HTTP/1.1 103 Early Hints\r\n\r\n' * 100
+    turns_taken = 0
+
+    async def count() -> None:
+        nonlocal turns_taken
+        while True:
+            await asyncio.sleep(0)
+            turns_taken += 1
+
+    async with scripted(answering(flood + HELLO)) as server, a_pool() as pool:
+        async with opened(pool, server) as connection:
+            await pool.send(connection, GET)
+            code, cursor = await pool.recv_status_line(connection)
+            counting = asyncio.create_task(count())
+            while code == b'103':
+                assert [header async for header in pool.recv_headers(connection, cursor)] == []
+                code, cursor = await pool.recv_status_line(connection, cursor)
+            counting.cancel()
+            assert (code, turns_taken >= 90) == (b'200', True)

@@ -402,3 +402,20 @@ async def test_chunk_bytes_limit_a_line() -> None:
         async with pool.connection(server.address, server.port, PLAIN) as connection:
             with pytest.raises(lowhaio.RemoteProtocolError, match=r'line of .*17 bytes, over the limit of 16'):
                 await exchanged(pool, connection)
+
+
+async def test_receives_of_a_head_are_not_large() -> None:
+    """They are taken apart piece by piece; those of a body are as large as the setting says."""
+    context = Wrapping(RecordingSocket)
+
+    async with scripted(answer) as server, small_pool(chunk_bytes=2**20) as pool:
+        for _ in range(2):
+            async with pool.connection(server.address, server.port, context) as connection:
+                await pool.send(connection, b'GET / HTTP/1.1\r\n\r\n')
+                _, cursor = await pool.recv_status_line(connection)
+                async for _, _, cursor in pool.recv_headers(connection, cursor):
+                    pass
+                async for _ in pool.recv_body(connection, cursor):
+                    pass
+        [sock] = context.sockets
+        assert set(sock.asked) == {1, 65536}

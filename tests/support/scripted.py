@@ -199,7 +199,8 @@ class Server:
         self._stopped = self._loop.create_future()
         self._patience = PATIENCE
         self._awake, self._alarm = socket.socketpair()
-        threading.Thread(target=self._run, name='scripted server').start()
+        self._thread = threading.Thread(target=self._run, name='scripted server')
+        self._thread.start()
 
     @property
     def accepted(self) -> int:
@@ -214,6 +215,7 @@ class Server:
         self._patience = patience
         self._alarm.close()
         await self._stopped
+        self._thread.join()  # it has nothing left to do
 
     def _run(self) -> None:
         threads = []

@@ -11,6 +11,7 @@ or collected late has nothing of its own to lose.
 `complete` is apart from these, as it is known early: as soon as the last byte of the response was received.
 """
 
+import asyncio
 import enum
 import ssl
 from collections.abc import AsyncGenerator, Iterator
@@ -60,6 +61,11 @@ class Framing(enum.Enum):
 
 _OUTSIDE, _IDLE, _STATUS, _HEADERS, _BODY = Phase
 _LENGTH, _CHUNKED, _CLOSE, _TUNNEL = Framing
+
+# A head is taken off what was received piece by piece, each time with a copy of the rest. A receive of this size keeps
+# that cheap for a flood of interim responses too, whatever `chunk_bytes` is.
+_HEAD_BYTES = 65536
+
 _NO_FIELDS: list[Field] = []
 _NO_HEADERS: Iterator[Field] = iter(())
 
@@ -152,6 +158,7 @@ class Exchange:
             self.request.feed(data)
         link.reused = True
         link.requests_left -= 1
+        link.recv_bytes = min(link.chunk_bytes, _HEAD_BYTES)
         self.method = method
         self.complete = False
         self.persists = True
@@ -247,6 +254,7 @@ class Exchange:
         else:
             framing = _CLOSE
         self.framing = framing
+        self.link.recv_bytes = self.link.chunk_bytes
         self.left = length
         self.complete = framing is _LENGTH and not length
         self.persists = self.persists and said.persists and framing is not _CLOSE and framing is not _TUNNEL
@@ -364,6 +372,8 @@ async def recv_status_line(connection: Exchange, cursor: int = 0) -> tuple[bytes
     """
     if connection.phase is not _STATUS or cursor != connection.cursor:
         raise connection.misused('recv_status_line', cursor)
+    if cursor:
+        await asyncio.sleep(0)  # after an interim response: a flood of them must not keep the loop from its other tasks
     link = connection.link
     try:
         if not link.unread:

@@ -86,6 +86,7 @@ class Link:
         'loop',
         'on_unasked',
         'reading',
+        'recv_bytes',
         'requests_left',
         'reused',
         'send_bytes',
@@ -112,7 +113,7 @@ class Link:
         self.sock_recv = sock.recv
         self.sock_send = sock.send
         self.send_bytes = TLS_RECORD_BYTES if isinstance(sock, ssl.SSLSocket) else sys.maxsize
-        self.chunk_bytes = chunk_bytes
+        self.chunk_bytes = self.recv_bytes = chunk_bytes
         self.wait_seconds = wait_seconds
         self.closed = False
 
@@ -151,7 +152,7 @@ class Link:
     # ---- receiving
 
     async def receive(self) -> bytes:
-        """The next bytes, at most `chunk_bytes` of them.
+        """The next bytes, at most `recv_bytes` of them.
 
         Raises `EndedError` at the end of the stream, what the socket raised, `WaitTimeoutError` after `wait_seconds`
         without a byte, and `BusyError` where another task waits in here. Cancelling it loses no byte.
@@ -161,7 +162,7 @@ class Link:
                 self._calls = 0
                 await asyncio.sleep(0)
             self._calls += 1
-            self.kept = self._try_receive(self.chunk_bytes)
+            self.kept = self._try_receive(self.recv_bytes)
         while self.kept is None:
             if self.failure is not None:
                 raise self.failure
@@ -249,7 +250,7 @@ class Link:
             self._wake_sender()
         receiver = self._recv_waiter
         if receiver is not None and self._recv_needs == _READ and not receiver.done():
-            self.kept = self._try_receive(self.chunk_bytes)
+            self.kept = self._try_receive(self.recv_bytes)
             if self.kept is not None or self.failure is not None:
                 self._recv_waiter = None
                 receiver.set_result(None)
