@@ -81,7 +81,7 @@ soak: $(READY) ## load the pool for some minutes; see docs/reliability.md
 	PYTHONPATH=tests $(BIN)/python soak/run.py $(ARGS)
 
 figures: $(READY) ## count the vectors, faults and cancellations of the tests; see docs/reliability.md
-	PYTHONPATH=tests $(BIN)/python -m pytest -p support.figures --quiet $(addprefix tests/test_,$(addsuffix .py,wire fault_proxy cancellation))
+	PYTHONPATH=tests $(BIN)/python -m pytest -p support.figures --quiet $(addprefix tests/test_,$(addsuffix .py,wire fault_proxy cancellation conformance))
 
 clean: ## remove all that the other commands have made
 	rm -rf .venv* dist site .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmarks/.venvs

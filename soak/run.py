@@ -47,7 +47,6 @@ async def main(arguments: argparse.Namespace, folder: Path) -> None:
             print('  descriptors', *(usage.descriptors for usage in usages))
             print('  blocks', *(usage.blocks for usage in usages))
             print('  resident MiB', *(f'{usage.resident / MIB:.1f}' for usage in usages), flush=True)
-            load.check_flat(usages)
         if arguments.restarts:
             tally = await load.restarts(nginx, folder, 5000 * arguments.restarts, arguments.restarts)
             outcomes = ', '.join(f'{name} {count:,}' for name, count in tally.outcomes.most_common())

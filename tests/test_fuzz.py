@@ -184,6 +184,9 @@ SHAPES: dict[str, Callable[[int], bytes]] = {
     'a header without end': lambda size: OK + b'a: ' + b'x' * size,
     'CRs without end': lambda size: OK + b'\r' * size,
     'many headers': lambda size: OK + b'a: b\r\n' * (size // 6),
+    'many long headers that differ': lambda size: (
+        OK + b''.join(b'server: %08d%b\r\n' % (number, b'x' * 282) for number in range(size // 300))
+    ),
     'many elements': lambda size: OK + b'connection: ' + b',' * size + b'\r\n\r\n',
     'many headers that frame the message': lambda size: OK + b'connection: a\r\n' * (size // 15),
     'many interim responses': lambda size: b'HTTP/1.1 100 Continue\r\n\r\n' * (size // 25),
@@ -212,12 +215,12 @@ async def steps(playing: Player, response: bytes, sizes: tuple[int, ...]) -> int
 @pytest.mark.parametrize('sizes', [(1,), (100, 1)], ids=['by the byte', 'in pieces'])
 @shapes
 async def test_work_is_linear(shape: Callable[[int], bytes], sizes: tuple[int, ...]) -> None:
-    """Twice the bytes take at most twice the lines of code, and some for the exchange."""
+    """Twice the bytes take twice the lines of code or a little more; were it the square, it would be four times."""
     async with player(limit=64 * KIB) as playing:
-        await steps(playing, shape(500), sizes)  # what is done once for all responses
-        once, twice, four_times = [await steps(playing, shape(size), sizes) for size in (500, 1000, 2000)]
-        assert twice <= 2 * once + 100
-        assert four_times <= 2 * twice + 100
+        await steps(playing, shape(600), sizes)  # what is done once for all responses
+        once, twice, four_times = [await steps(playing, shape(size), sizes) for size in (600, 1200, 2400)]
+        assert twice <= 2.2 * once + 100
+        assert four_times <= 2.2 * twice + 100
 
 
 async def wasted(pool: lowhaio.Pool, connection: lowhaio.Connection, method: bytes) -> Verdict:
