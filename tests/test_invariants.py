@@ -984,3 +984,22 @@ async def test_6_reset_is_remembered(at_once: bool) -> None:
                 with pytest.raises(lowhaio.SentClosedError, match='the body') as caught:
                     await anext(pool.recv_body(connection, cursor))
                 assert isinstance(caught.value.__cause__, ConnectionResetError)
+
+
+class Broken(RecordingSocket):
+    """A recipe's socket with a mistake in it."""
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        data = super().recv(size, flags)
+        raise ZeroDivisionError(data)
+
+
+async def test_mistake_of_a_recipe_passes_through() -> None:
+    """It is neither hidden behind an error of the network nor left to the loop to log, and costs one connection."""
+    async with scripted(answer) as server, small_pool(max=1) as pool:
+        async with pool.connection(server.address, server.port, Wrapping(Broken)) as connection:
+            await pool.send(connection, REQUEST)
+            with pytest.raises(ZeroDivisionError):
+                await pool.recv_status_line(connection)
+        async with pool.connection(server.address, server.port, PLAIN) as connection:
+            assert await exchanged(pool, connection) == b'hello'
