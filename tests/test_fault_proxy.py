@@ -118,6 +118,13 @@ async def client_of(
         yield Client(pool, server, proxy, context)
 
 
+@pytest.fixture(scope='session', params=['granian', 'nginx'])
+def behind(request: pytest.FixtureRequest) -> RealServer:
+    """The real server behind the proxy."""
+    server: RealServer = request.getfixturevalue(request.param)
+    return server
+
+
 requests = pytest.mark.parametrize('request_', [GET, POST], ids=['GET', 'POST'])
 ENDS: list[Harm] = [Passage.close, Passage.close_later, Passage.reset, Passage.half_close]
 ends = pytest.mark.parametrize('harm', ENDS)
@@ -130,9 +137,9 @@ def figures(error: Answer | lowhaio.LowhaioError) -> tuple[type, int, int, bool]
 
 @requests
 @ends
-async def test_end_after_every_byte_of_the_request(harm: Harm, request_: bytes, granian: RealServer) -> None:
+async def test_end_after_every_byte_of_the_request(harm: Harm, request_: bytes, behind: RealServer) -> None:
     """The rest of the request is sent after the end."""
-    async with client_of(granian.http_port) as client:
+    async with client_of(behind.http_port) as client:
         outcome = await client.after(Fault(REQUEST, 0, harm), request_, wait=True)
         assert figures(outcome) == (lowhaio.UnsentClosedError, 0, 0, False)
         for at in range(1, len(request_) + 1):
@@ -143,9 +150,9 @@ async def test_end_after_every_byte_of_the_request(harm: Harm, request_: bytes, 
 
 
 @requests
-async def test_answer_before_every_byte_of_the_request(request_: bytes, granian: RealServer) -> None:
+async def test_answer_before_every_byte_of_the_request(request_: bytes, behind: RealServer) -> None:
     """What the server says is no response; where it says it before the request, no response is even looked for."""
-    async with client_of(granian.http_port) as client:
+    async with client_of(behind.http_port) as client:
         outcome = await client.after(Fault(REQUEST, 0, Passage.babble), request_, wait=True)
         assert figures(outcome)[:2] == (lowhaio.UnsentRemoteProtocolError, 0)
         for at in range(1, len(request_) + 1):
@@ -156,9 +163,9 @@ async def test_answer_before_every_byte_of_the_request(request_: bytes, granian:
 
 
 @requests
-async def test_garbage_put_into_every_place_of_the_request(request_: bytes, granian: RealServer) -> None:
+async def test_garbage_put_into_every_place_of_the_request(request_: bytes, behind: RealServer) -> None:
     """The server judges it. Its answer, or its refusal to give one, comes out as it is."""
-    async with client_of(granian.http_port) as client:
+    async with client_of(behind.http_port) as client:
         outcomes = set()
         for at in range(len(request_) + 1):
             outcome = await client.after(Fault(REQUEST, at, Passage.insert_into_request), request_)
@@ -173,9 +180,9 @@ async def test_garbage_put_into_every_place_of_the_request(request_: bytes, gran
 
 @requests
 @ends
-async def test_end_after_every_byte_of_the_response(harm: Harm, request_: bytes, granian: RealServer) -> None:
+async def test_end_after_every_byte_of_the_response(harm: Harm, request_: bytes, behind: RealServer) -> None:
     """At every byte of the answer to GET, and at one in five of the longer one to POST."""
-    async with client_of(granian.http_port) as client:
+    async with client_of(behind.http_port) as client:
         size = len(await client.response_to(request_))
         for at in range(0, size, 1 if request_ is GET else 5):
             outcome = await client.after(Fault(RESPONSE, at, harm), request_)
@@ -184,9 +191,9 @@ async def test_end_after_every_byte_of_the_response(harm: Harm, request_: bytes,
 
 
 @requests
-async def test_byte_put_into_every_place_of_the_response(request_: bytes, granian: RealServer) -> None:
+async def test_byte_put_into_every_place_of_the_response(request_: bytes, behind: RealServer) -> None:
     """In the head it is refused. In the body it can't be told, but the response is longer than it said."""
-    async with client_of(granian.http_port) as client:
+    async with client_of(behind.http_port) as client:
         response = await client.response_to(request_)
         body = response.partition(b'\r\n\r\n')[2]
         head = len(response) - len(body)
@@ -200,18 +207,18 @@ async def test_byte_put_into_every_place_of_the_response(request_: bytes, grania
 
 
 @requests
-async def test_drip(request_: bytes, granian: RealServer) -> None:
+async def test_drip(request_: bytes, behind: RealServer) -> None:
     """Both directions byte by byte."""
-    async with client_of(granian.http_port) as client:
+    async with client_of(behind.http_port) as client:
         for direction in Direction:
             assert await client.after(Fault(direction, 0, Passage.drip), request_) in (HELLO, ECHO)
             assert await client.after(Fault(direction, 20, Passage.drip), request_) in (HELLO, ECHO)
 
 
 @requests
-async def test_stall_at_every_byte(request_: bytes, granian: RealServer, clock: ClockLoop) -> None:
+async def test_stall_at_every_byte(request_: bytes, behind: RealServer, clock: ClockLoop) -> None:
     """`max_wait_send_recv_seconds` after the last byte, and not before."""
-    async with client_of(granian.http_port) as client:
+    async with client_of(behind.http_port) as client:
         size = len(await client.response_to(request_))
         for direction, at in [
             *((REQUEST, at) for at in range(len(request_) + 1)),
@@ -238,10 +245,10 @@ async def test_stall_at_every_byte(request_: bytes, granian: RealServer, clock: 
 @pytest.mark.parametrize('direction', Direction)
 @pytest.mark.parametrize('harm', [*ENDS, Passage.insert, Passage.insert_into_request])
 async def test_fault_in_a_tls_stream(
-    harm: Harm, direction: Direction, granian: RealServer, client_tls: ssl.SSLContext
+    harm: Harm, direction: Direction, behind: RealServer, client_tls: ssl.SSLContext
 ) -> None:
     """At one byte in 47, from the first of the handshake: the right answer or an error, no other answer."""
-    async with client_of(granian.https_port, client_tls) as client:
+    async with client_of(behind.https_port, client_tls) as client:
         await client.check()
         passage = client.proxy.passages[-1]
         size = len(passage.request if direction is REQUEST else passage.response)
@@ -277,9 +284,9 @@ TRIES = {'GET': Try(GET, HELLO, idempotent=True), 'POST': Try(POST, ECHO, idempo
 @pytest.mark.parametrize('reused', [False, True], ids=['new', 'reused'])
 @pytest.mark.parametrize('harm', HARMS)
 @pytest.mark.parametrize('try_', TRIES.values(), ids=TRIES)
-async def test_retry(try_: Try, harm: Harm, reused: bool, granian: RealServer, clock: ClockLoop) -> None:
+async def test_retry(try_: Try, harm: Harm, reused: bool, behind: RealServer, clock: ClockLoop) -> None:
     """Idempotent requests always succeed; others too, where no byte was sent; and they are never done twice."""
-    async with client_of(granian.http_port, max_idle_seconds=60 if reused else 0) as client:
+    async with client_of(behind.http_port, max_idle_seconds=60 if reused else 0) as client:
         earlier = len(GET), len(await client.response_to(GET))
         size = len(await client.response_to(try_.request))
         skipped = earlier if reused else (0, 0)

@@ -1003,3 +1003,168 @@ async def test_mistake_of_a_recipe_passes_through() -> None:
                 await pool.recv_status_line(connection)
         async with pool.connection(server.address, server.port, PLAIN) as connection:
             assert await exchanged(pool, connection) == b'hello'
+
+
+async def test_3_refused_for_unasked_bytes_is_refused_for_good() -> None:
+    """A second try on the same connection does not take them for its response."""
+    async with puppets() as server, small_pool() as pool:
+        async with pool.connection(server.address, server.port, PLAIN) as connection:
+            server.begin(0, reads_head)
+            server.begin(0, says(RESPONSE))
+            assert await exchanged(pool, connection) == b'hello'
+            server.now(0, says(RESPONSE.replace(b'hello', b'wrong')))
+            with pytest.raises(lowhaio.UnsentRemoteProtocolError):
+                await pool.send(connection, REQUEST)
+            with pytest.raises(lowhaio.UnsentLocalProtocolError, match='takes no other request'):
+                await pool.send(connection, REQUEST)
+
+
+async def test_12_download_while_a_send_waits_is_whole() -> None:
+    """A receive that gives the loop a turn, after many that did not wait, finds what was kept in that turn."""
+    content = b''.join(b'%08d' % number for number in range(40_000))
+    async with puppets() as server, small_pool(chunk_bytes=1024) as pool:
+        async with pool.connection(server.address, server.port, PLAIN) as connection:
+            await pool.send(connection, b'POST / HTTP/1.1\r\ncontent-length: 50000000\r\n\r\n')
+            sending = asyncio.create_task(pool.send(connection, bytes(50_000_000)))
+            receiving = asyncio.create_task(received(pool, connection))
+            await turns()
+            assert not sending.done()
+            server.now(0, says(b'HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n' % len(content) + content))
+            assert await receiving == content
+            sending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await sending
+
+
+async def test_2_receive_in_its_turn_of_the_loop_is_still_a_receive() -> None:
+    """A task that only gives way to others keeps its connection from being received from, and from being reused."""
+    async with puppets() as server, small_pool(max=1, chunk_bytes=4096) as pool:
+        async with pool.connection(server.address, server.port, PLAIN) as connection:
+            server.begin(0, reads_head)
+            server.begin(0, says(b'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n'))
+            await pool.send(connection, REQUEST)
+            _, cursor = await pool.recv_status_line(connection)
+            async for _, _, cursor in pool.recv_headers(connection, cursor):
+                pass
+            server.now(0, says(b'10000\r\n' + bytes(0x10000) + b'\r\n0\r\n\r\n'))
+            first = asyncio.create_task(received_pieces(pool, connection, cursor))
+            await turns(1)
+            with pytest.raises(lowhaio.SentLocalProtocolError, match='another task is receiving'):
+                await received_pieces(pool, connection, cursor)
+        with pytest.raises(lowhaio.SentLocalProtocolError, match='the block was left'):
+            await first
+        async with pool.connection(server.address, server.port, PLAIN) as connection:
+            assert not connection.reused
+
+
+async def received_pieces(pool: lowhaio.Pool, connection: lowhaio.Connection, cursor: int) -> list[bytes]:
+    return [piece async for piece in pool.recv_body(connection, cursor)]
+
+
+async def test_7_block_left_by_another_task() -> None:
+    """Who waits in it is told what was sent: a retry must not take it for a request that was not."""
+    async with puppets() as server, small_pool() as pool:
+        for data in (REQUEST, b'POST / HTTP/1.1\r\n\r\n' + bytes(2**25)):
+            connection = await pool.connection(server.address, server.port, PLAIN).__aenter__()
+            sending = asyncio.create_task(pool.send(connection, data))
+            await turns()
+            receiving = asyncio.create_task(received(pool, connection))
+            await turns()
+            leave(connection)
+            for task in [receiving] if sending.done() else [receiving, sending]:
+                with pytest.raises(lowhaio.SentLocalProtocolError, match='the block was left') as caught:
+                    await task
+                assert caught.value.bytes_sent >= len(REQUEST)
+            assert sending.done()
+
+
+async def test_7_generator_after_its_block() -> None:
+    async with puppets() as server, small_pool() as pool:
+        async with pool.connection(server.address, server.port, PLAIN) as connection:
+            server.begin(0, reads_head)
+            server.begin(0, says(RESPONSE))
+            await pool.send(connection, REQUEST)
+            _, cursor = await pool.recv_status_line(connection)
+            headers = pool.recv_headers(connection, cursor)
+            await anext(headers)
+        for generator in (headers, pool.recv_headers(connection, cursor), pool.recv_body(connection, cursor)):
+            with pytest.raises(lowhaio.SentLocalProtocolError) as caught:
+                await anext(generator)
+            assert caught.value.bytes_sent == len(REQUEST)
+
+
+async def test_receive_that_wants_to_write_when_both_come_at_once() -> None:
+    """The descriptor becomes readable and writable in one turn, and what was received is not received again."""
+    context = Wrapping(Wanting)
+    async with puppets() as server, small_pool() as pool:
+        async with pool.connection(server.address, server.port, context) as connection:
+            [sock] = context.sockets
+            await pool.send(connection, b'POST / HTTP/1.1\r\ncontent-length: 4\r\n\r\n')
+            server.now(0, says(RESPONSE))
+            sock.blocked = WRITE
+            sock.recv_wants = [WRITE(), WRITE()]
+            receiving = asyncio.create_task(received(pool, connection))
+            sending = asyncio.create_task(pool.send(connection, b'body'))
+            await turns()
+            sock.blocked = None
+            assert await receiving == b'hello'
+            await sending
+
+
+async def test_no_busy_loop_when_both_want_to_write_and_bytes_are_there(clock: ClockLoop) -> None:
+    context = Wrapping(Wanting)
+    async with puppets() as server, small_pool() as pool:
+        async with pool.connection(server.address, server.port, context) as connection:
+            [sock] = context.sockets
+            data = b'POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n' % 2**23 + bytes(2**23)
+            sending = asyncio.create_task(pool.send(connection, data))
+            await clock.idle()
+            sock.recv_wants = [WRITE() for _ in range(1000)]
+            await server.do(0, says(RESPONSE))
+            await turns(5)
+            tries = sock.tries
+            await turns(200)
+            assert sock.tries - tries < 10
+            sock.recv_wants.clear()
+            sending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await sending
+
+
+async def test_3_bare_line_feeds_end_no_request() -> None:
+    """A server that takes an empty line of bare LFs for the end of a head sees two requests, and answers twice."""
+    async with puppets() as server, small_pool() as pool:
+        async with pool.connection(server.address, server.port, PLAIN) as connection:
+            server.begin(0, says(RESPONSE))
+            await exchanged(pool, connection, b'GET / HTTP/1.1\nhost: a\n\nGET /second HTTP/1.1\r\n\r\n')
+        async with pool.connection(server.address, server.port, PLAIN) as connection:
+            assert not connection.reused
+
+
+async def test_3_request_of_three_bytes_is_not_whole() -> None:
+    async with puppets() as server, small_pool() as pool:
+        async with pool.connection(server.address, server.port, PLAIN) as connection:
+            server.begin(0, says(RESPONSE))
+            await exchanged(pool, connection, b'X /')
+        async with pool.connection(server.address, server.port, PLAIN) as connection:
+            assert not connection.reused
+
+
+async def test_10_reset_before_the_handshake_leaves_no_descriptor(client_tls: ssl.SSLContext) -> None:
+    """At any turn of the loop, and though the program keeps the error."""
+    kept: list[BaseException | None] = []
+    async with puppets() as server, small_pool() as pool:
+        for number in range(8):
+            entering = pool.connection(server.address, server.port, client_tls, server_hostname=HOST)
+            connecting = asyncio.create_task(entering.__aenter__())
+            await turns(1 + number // 2)
+            server.now(number, Peer.reset)
+            await asyncio.wait([connecting])
+            kept.append(connecting.exception())
+            assert still_watched() == {}
+    assert all(isinstance(error, lowhaio.UnsentError) for error in kept)
+
+
+def still_watched() -> object:
+    loop: Any = asyncio.get_running_loop()
+    return loop.watched()

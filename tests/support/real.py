@@ -2,8 +2,8 @@
 
 Each is a process on the loopback interface with one port for HTTP and one for HTTPS. It is there once both ports accept
 connections, and ends with its block. granian and hypercorn serve `app`; nginx answers the same requests where it can:
-`/`, `/headers`, `/gzip`, `/status/204`, `/status/304`, and `/bytes/N` for the sizes in `NGINX_SIZES`. nginx compresses
-`/compressed` itself, in chunks.
+`/`, `/headers`, `/gzip`, `/echo` of `hello`, `/status/204`, `/status/304`, and `/bytes/N` for the sizes in
+`NGINX_SIZES`. nginx compresses `/compressed` itself, in chunks.
 """
 
 from __future__ import annotations
@@ -107,6 +107,8 @@ http {{
     ssl_certificate "{files.certificate}";
     ssl_certificate_key "{files.key}";
     location = / {{ return 200 hello; }}
+    # nginx can't count: this is the answer to `hello`.
+    location = /echo {{ return 200 "5 2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"; }}
     location = /headers {{
       return 200 "";
 HEADERS

@@ -131,6 +131,9 @@ async def secure(
 ) -> socket.socket:
     """Wrap a connected socket and do the handshake. Left in any other way, the socket is closed."""
     try:
+        # After a reset this raises, and the socket is still ours to close: SSLContext.wrap_socket would raise as well,
+        # but keep it in the traceback.
+        sock.getpeername()
         sock = context.wrap_socket(
             sock, server_hostname=server_hostname, do_handshake_on_connect=False, suppress_ragged_eofs=False
         )

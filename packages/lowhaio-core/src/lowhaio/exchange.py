@@ -86,10 +86,12 @@ class Exchange:
         'persists',
         'phase',
         'phase_after_headers',
+        'received',
         'request',
         'reused',
         'seen',
         'sending',
+        'sent',
         'serial',
         'taken',
     )
@@ -98,6 +100,8 @@ class Exchange:
     phase: Phase
     serial: int
     reused: bool
+    sent: int
+    received: int
     seen: list[Field]
     headers: Iterator[Field]
     phase_after_headers: Phase | None
@@ -114,9 +118,11 @@ class Exchange:
 
     def take_back(self) -> Link:
         """End the block."""
+        link = self.link
         self.phase = _OUTSIDE
         self.serial += 1
-        return self.link
+        self.sent, self.received = link.bytes_sent, link.bytes_received
+        return link
 
     def may_be_followed(self) -> bool:
         """Whether another request may follow on this connection; in doubt not."""
@@ -141,7 +147,9 @@ class Exchange:
         """The first bytes of a request."""
         link = self.link
         again = self.phase is not _IDLE
-        if again and not self.may_be_followed():
+        if link.closed:
+            self.fail(AbandonedError('the pool was left'), 'send')
+        if (again or link.kept is not None or link.failed) and not self.may_be_followed():
             raise self.error(LocalProtocolError, 'this connection takes no other request: leave its block')
         start = data if isinstance(data, bytes) else bytes(data[: link.chunk_bytes])
         method = start[: start.find(b' ') + 1]
@@ -264,12 +272,10 @@ class Exchange:
 
     def error(self, kind: type[LowhaioError], message: str) -> LowhaioError:
         """An error of this kind with the figures of this exchange."""
-        if self.phase is _OUTSIDE:
-            return of_kind(kind, message)
-        link = self.link
-        return of_kind(
-            kind, message, bytes_sent=link.bytes_sent, bytes_received=link.bytes_received, reused=self.reused
-        )
+        sent, received = self.sent, self.received
+        if self.phase is not _OUTSIDE:
+            sent, received = self.link.bytes_sent, self.link.bytes_received
+        return of_kind(kind, message, bytes_sent=sent, bytes_received=received, reused=self.reused)
 
     def misused(self, function: str, cursor: int | None = None) -> LowhaioError:
         """The error of a function called out of order, or with another cursor than the last one given out."""
@@ -370,10 +376,10 @@ async def recv_status_line(connection: Exchange, cursor: int = 0) -> tuple[bytes
     Cancelled, nothing is lost: it can be called again.
 
     """
-    if connection.phase is not _STATUS or cursor != connection.cursor:
-        raise connection.misused('recv_status_line', cursor)
     if cursor:
         await asyncio.sleep(0)  # after an interim response: a flood of them must not keep the loop from its other tasks
+    if connection.phase is not _STATUS or cursor != connection.cursor:
+        raise connection.misused('recv_status_line', cursor)
     link = connection.link
     try:
         if not link.unread:

@@ -106,17 +106,19 @@ class ResponseFraming:
         lengths: tuple[bytes, ...] = ()
         codings: tuple[bytes, ...] = ()
         options: tuple[bytes, ...] = ()
+        count = 0
         for name, _, _, elements in fields:
             if not elements:
                 continue
+            count += len(elements)
+            if count > FRAMING_MAX:
+                raise RefusedError(f'more than {FRAMING_MAX} elements in the headers that frame the message')
             if name == b'content-length':
                 lengths += elements
             elif name == b'connection':
                 options += elements
             else:
                 codings += elements
-        if len(lengths) + len(codings) + len(options) > FRAMING_MAX:
-            raise RefusedError(f'more than {FRAMING_MAX} elements in the headers that frame the message')
         self.lengths = lengths
         self.codings = codings
         self.close = b'close' in options
@@ -148,7 +150,12 @@ def is_content_length(value: bytes) -> bool:
 
 def is_bare_request(data: bytes) -> bool:
     """Whether this is a whole request that is only a head, and whose head says nothing of framing or connection."""
-    return data.find(b'\r\n\r\n') == len(data) - 4 and _NAMES_IN_REQUEST.search(data) is None
+    return (
+        data.endswith(b'\r\n\r\n')
+        and data.find(b'\r\n\r\n') == len(data) - 4
+        and data.count(b'\r') == data.count(b'\n') == data.count(b'\r\n')
+        and _NAMES_IN_REQUEST.search(data) is None
+    )
 
 
 class RequestFraming:

@@ -113,7 +113,7 @@ class Connection(exchange.Exchange):
 
     def __init__(self, pool: 'Pool', target: Target) -> None:
         self.phase = exchange.Phase.OUTSIDE
-        self.serial = 0
+        self.serial = self.sent = self.received = 0
         self.reused = False
         self._pool = pool
         self._target: Target | None = target
@@ -201,9 +201,9 @@ class Pool:
             self._idle_timer.cancel()
         for future in [*self._waits]:
             if not future.done():
-                future.set_exception(AbandonedError())
+                future.set_exception(AbandonedError('the pool was left'))
         for link in [*self._links]:
-            link.close()
+            link.close(AbandonedError('the pool was left'))
         self._links.clear()
         self._idle.clear()
         self._origins.clear()

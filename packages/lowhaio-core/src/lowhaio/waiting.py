@@ -38,10 +38,7 @@ class WaitTimeoutError(Exception):
 
 
 class AbandonedError(Exception):
-    """The pool was left while something waited in it."""
-
-    def __str__(self) -> str:
-        return 'the pool was left'
+    """The block of the connection or of the pool was left while something waited in it."""
 
 
 class BusyError(Exception):
@@ -157,28 +154,29 @@ class Link:
         Raises `EndedError` at the end of the stream, what the socket raised, `WaitTimeoutError` after `wait_seconds`
         without a byte, and `BusyError` where another task waits in here. Cancelling it loses no byte.
         """
-        if self.kept is None and not self.drained and self.failure is None:
-            if self._calls >= CALLS_PER_TURN:
-                self._calls = 0
-                await asyncio.sleep(0)
-            self._calls += 1
-            self.kept = self._try_receive(self.recv_bytes)
         while self.kept is None:
             if self.failure is not None:
                 raise self.failure
             if self._recv_waiter is not None and not self._recv_waiter.done():
                 raise BusyError('another task is receiving')
+            if not self.drained and self._calls < CALLS_PER_TURN:
+                self._calls += 1
+                self.kept = self._try_receive(self.recv_bytes)
+                continue
             loop = self.loop
             waiter = self._recv_waiter = loop.create_future()
             self._calls = 0
-            if self._recv_needs == _WRITE:
+            self._recv_deadline = loop.time() + self.wait_seconds
+            if not self.drained:
+                loop.call_soon(_end_turn, waiter)
+            elif self._recv_needs == _WRITE:
                 self._watch_writable()
             elif not self.reading:
                 self.watch()
-            self._recv_deadline = loop.time() + self.wait_seconds
             if self._timer is None:
                 self._timer = loop.call_at(self._recv_deadline, self._on_timer)
             await waiter
+            self._recv_waiter = None
         data = self.kept
         self.kept = None
         if not data:
@@ -249,7 +247,8 @@ class Link:
         if self._send_needs == _READ:
             self._wake_sender()
         receiver = self._recv_waiter
-        if receiver is not None and self._recv_needs == _READ and not receiver.done():
+        waiting = receiver is not None and not receiver.done()
+        if receiver is not None and waiting and self._recv_needs == _READ:
             self.kept = self._try_receive(self.recv_bytes)
             if self.kept is not None or self.failure is not None:
                 self._recv_waiter = None
@@ -258,7 +257,7 @@ class Link:
                 self._watch_writable()
         elif self.on_unasked is not None:
             self.on_unasked(self)
-        elif self._send_waiter is not None and (self.kept is None or len(self.kept) < self.chunk_bytes):
+        elif not waiting and self._send_waiter is not None and (self.kept is None or len(self.kept) < self.chunk_bytes):
             self._keep()
         else:
             self._pause()
@@ -270,7 +269,7 @@ class Link:
         if data:
             kept += data
             self.kept = kept
-        elif data is not None or self.failure is not None:
+        elif data is not None or self.failure is not None or self._recv_needs == _WRITE:
             self._pause()
 
     def _pause(self) -> None:
@@ -385,7 +384,7 @@ class Link:
         with contextlib.suppress(Exception):
             self.sock.unwrap()  # type: ignore[attr-defined]
         self.sock.close()
-        self.failure = failure or AbandonedError()
+        self.failure = failure or AbandonedError('the block was left')
         self.failed = True
         self.kept = None
         self.drained = True
@@ -395,4 +394,9 @@ class Link:
                 waiter.set_exception(self.failure)
 
     def _refuse(self, *_: object) -> NoReturn:
-        raise AbandonedError
+        raise AbandonedError('the pool was left')
+
+
+def _end_turn(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
