@@ -1168,3 +1168,26 @@ async def test_10_reset_before_the_handshake_leaves_no_descriptor(client_tls: ss
 def still_watched() -> object:
     loop: Any = asyncio.get_running_loop()
     return loop.watched()
+
+
+async def test_2_wait_of_a_second_task_is_not_forgotten(clock: ClockLoop) -> None:
+    """Two tasks on one body: one of them is told so, and neither waits for ever."""
+    async with puppets() as server, small_pool(max=1, chunk_bytes=4096, max_wait_send_recv_seconds=5) as pool:
+        async with pool.connection(server.address, server.port, PLAIN) as connection:
+            server.begin(0, reads_head)
+            server.begin(0, says(b'HTTP/1.1 200 OK\r\n\r\n'))
+            await pool.send(connection, REQUEST)
+            _, cursor = await pool.recv_status_line(connection)
+            assert [header async for header in pool.recv_headers(connection, cursor)] == []
+            server.now(0, says(bytes(17 * 4096)))
+
+            async def reads(later: int) -> None:
+                await turns(later)
+                await received_pieces(pool, connection, cursor)
+
+            tasks = [asyncio.create_task(reads(later)) for later in range(2)]
+            await clock.idle()
+            clock.advance(6)
+            first, second = await asyncio.gather(*tasks, return_exceptions=True)
+            assert isinstance(first, lowhaio.SentTimeoutError)
+            assert isinstance(second, lowhaio.SentLocalProtocolError)

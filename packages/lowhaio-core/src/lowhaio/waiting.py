@@ -154,11 +154,11 @@ class Link:
         Raises `EndedError` at the end of the stream, what the socket raised, `WaitTimeoutError` after `wait_seconds`
         without a byte, and `BusyError` where another task waits in here. Cancelling it loses no byte.
         """
+        if self._recv_waiter is not None:
+            raise BusyError('another task is receiving')
         while self.kept is None:
             if self.failure is not None:
                 raise self.failure
-            if self._recv_waiter is not None and not self._recv_waiter.done():
-                raise BusyError('another task is receiving')
             if not self.drained and self._calls < CALLS_PER_TURN:
                 self._calls += 1
                 self.kept = self._try_receive(self.recv_bytes)
@@ -175,8 +175,10 @@ class Link:
                 self.watch()
             if self._timer is None:
                 self._timer = loop.call_at(self._recv_deadline, self._on_timer)
-            await waiter
-            self._recv_waiter = None
+            try:
+                await waiter
+            finally:
+                self._recv_waiter = None
         data = self.kept
         self.kept = None
         if not data:
@@ -251,7 +253,6 @@ class Link:
         if receiver is not None and waiting and self._recv_needs == _READ:
             self.kept = self._try_receive(self.recv_bytes)
             if self.kept is not None or self.failure is not None:
-                self._recv_waiter = None
                 receiver.set_result(None)
             elif self._recv_needs == _WRITE:
                 self._watch_writable()
