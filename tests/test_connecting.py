@@ -726,3 +726,17 @@ async def test_cancelled_when_the_handshake_could_go_on(client_tls: ssl.SSLConte
         connecting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await connecting
+
+
+@pytest.mark.parametrize('kind', ['refusing', 'silent'])
+async def test_address_that_makes_no_sense(kind: str, clock: ClockLoop) -> None:
+    """What `socket` says of it reaches the caller, also where it is not the first to be tried."""
+    nonsense: Any = (socket.AF_INET, socket.SOCK_STREAM, 0, '', ('127.0.0.1', 1, 'too much'))
+    with loopback(kind) as host:
+        async with small_pool() as pool:
+            addresses = [*host.addresses, nonsense]
+            connecting = asyncio.create_task(pool.connection(addresses, host.port, PLAIN).__aenter__())
+            await clock.idle()
+            clock.advance(0.25)
+            with pytest.raises(TypeError):
+                await connecting

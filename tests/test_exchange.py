@@ -1089,3 +1089,28 @@ async def test_other_tasks_go_on_in_a_flood_of_interim_responses() -> None:
                 code, cursor = await pool.recv_status_line(connection, cursor)
             counting.cancel()
             assert (code, turns_taken >= 90) == (b'200', True)
+
+
+async def test_generator_of_an_interim_response_gives_no_headers_of_the_final_one() -> None:
+    interim = b'HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n'
+    async with scripted(answering(interim + HELLO)) as server, a_pool() as pool:
+        async with opened(pool, server) as connection:
+            await pool.send(connection, GET)
+            _, cursor = await pool.recv_status_line(connection)
+            suspended = pool.recv_headers(connection, cursor)
+            _, _, cursor = await anext(suspended)
+            assert [header async for header in pool.recv_headers(connection, cursor)] == []
+            code, cursor = await pool.recv_status_line(connection, cursor)
+            with pytest.raises(lowhaio.LocalProtocolError, match='is over'):
+                await anext(suspended)
+            assert code == b'200'
+            headers = [key async for key, _, _ in pool.recv_headers(connection, cursor)]
+            assert b'content-length' in headers
+
+
+async def test_method_in_a_bytearray_and_a_small_setting() -> None:
+    """`chunk_bytes` limits what is received, not where the method is looked for."""
+    async with scripted(answering(HELLO)) as server, a_pool(chunk_bytes=40) as pool:
+        async with opened(pool, server) as connection:
+            await pool.send(connection, bytearray(b'X' * 50 + b' / HTTP/1.1\r\n\r\n'))
+            assert (await pool.recv_status_line(connection))[0] == b'200'

@@ -1135,6 +1135,7 @@ async def test_3_bare_line_feeds_end_no_request() -> None:
     """A server that takes an empty line of bare LFs for the end of a head sees two requests, and answers twice."""
     async with puppets() as server, small_pool() as pool:
         async with pool.connection(server.address, server.port, PLAIN) as connection:
+            server.begin(0, lambda peer: peer.until(b'\r\n\r\n'))
             server.begin(0, says(RESPONSE))
             await exchanged(pool, connection, b'GET / HTTP/1.1\nhost: a\n\nGET /second HTTP/1.1\r\n\r\n')
         async with pool.connection(server.address, server.port, PLAIN) as connection:
@@ -1144,6 +1145,7 @@ async def test_3_bare_line_feeds_end_no_request() -> None:
 async def test_3_request_of_three_bytes_is_not_whole() -> None:
     async with puppets() as server, small_pool() as pool:
         async with pool.connection(server.address, server.port, PLAIN) as connection:
+            server.begin(0, lambda peer: peer.recv_exactly(3))
             server.begin(0, says(RESPONSE))
             await exchanged(pool, connection, b'X /')
         async with pool.connection(server.address, server.port, PLAIN) as connection:
@@ -1191,3 +1193,32 @@ async def test_2_wait_of_a_second_task_is_not_forgotten(clock: ClockLoop) -> Non
             first, second = await asyncio.gather(*tasks, return_exceptions=True)
             assert isinstance(first, lowhaio.SentTimeoutError)
             assert isinstance(second, lowhaio.SentLocalProtocolError)
+
+
+async def test_1_receive_cancelled_in_its_turn_of_the_loop() -> None:
+    """Nothing is lost, nothing of it stays, and the connection is reused."""
+    async with puppets() as server, small_pool(max=1, chunk_bytes=4096) as pool:
+        async with pool.connection(server.address, server.port, PLAIN) as connection:
+            server.begin(0, reads_head)
+            server.begin(0, says(b'HTTP/1.1 200 OK\r\ncontent-length: 81920\r\n\r\n'))
+            await pool.send(connection, REQUEST)
+            _, cursor = await pool.recv_status_line(connection)
+            async for _, _, cursor in pool.recv_headers(connection, cursor):
+                pass
+            server.now(0, says(bytes(81920)))
+            got = 0
+
+            async def reading() -> None:
+                nonlocal got
+                async for data in pool.recv_body(connection, cursor):
+                    got += len(data)
+
+            task = asyncio.create_task(reading())
+            await turns(1)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await reading()
+            assert got == 81920
+        async with pool.connection(server.address, server.port, PLAIN) as connection:
+            assert connection.reused

@@ -36,6 +36,7 @@ class Race:
         self._waiting = addresses
         self._running: dict[int, tuple[socket.socket, Address]] = {}
         self._failures: list[tuple[object, OSError]] = []
+        self._mistake: Exception | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._winner: tuple[socket.socket, Address] | None = None
         self._over: asyncio.Future[None] = loop.create_future()
@@ -51,6 +52,8 @@ class Race:
             raise
         finally:
             self._end()
+        if self._mistake is not None:
+            raise self._mistake
         if self._winner is None:
             raise RefusedByAllError(self._failures)
         return self._winner
@@ -67,7 +70,7 @@ class Race:
             self._end()
 
     def _start(self, address: Address) -> bool:
-        """Begin to connect. False where it failed, or won, at once."""
+        """Begin to connect. False where it failed, or won, at once; what is no failure but a mistake ends the race."""
         family, sockaddr = address
         try:
             sock = socket.socket(family, socket.SOCK_STREAM)
@@ -89,9 +92,11 @@ class Race:
             sock.close()
             self._failures.append((sockaddr, failure))
             return False
-        except BaseException:
+        except Exception as mistake:
             sock.close()
-            raise
+            self._mistake = mistake
+            self._end()
+            return True
         self._winner = sock, address
         return False
 

@@ -151,7 +151,7 @@ class Exchange:
             self.fail(AbandonedError('the pool was left'), 'send')
         if (again or link.kept is not None or link.failed) and not self.may_be_followed():
             raise self.error(LocalProtocolError, 'this connection takes no other request: leave its block')
-        start = data if isinstance(data, bytes) else bytes(data[: link.chunk_bytes])
+        start = data if isinstance(data, bytes) else bytes(data[:_HEAD_BYTES])
         method = start[: start.find(b' ') + 1]
         if len(method) < 2:
             raise self.error(
@@ -217,6 +217,7 @@ class Exchange:
         self.headers = _NO_HEADERS
         self.phase_after_headers = None
         self.phase = _HEADERS
+        self.serial += 1
 
     def take_headers(self) -> None:
         """Take the header lines off `unread` that are there whole, and the empty line after them."""
