@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from .addresses import Address, WrapsSocket
+from .waiting import complete
 
 # RFC 8305 section 5: "One recommended value for a default delay is 250 milliseconds."
 ATTEMPT_DELAY_SECONDS = 0.25
@@ -123,8 +124,7 @@ class Race:
             fd, (sock, _) = self._running.popitem()
             self._loop.remove_writer(fd)
             sock.close()
-        if not self._over.done():
-            self._over.set_result(None)
+        complete(self._over)
 
 
 async def secure(
@@ -165,13 +165,8 @@ async def _ready(
     wait: Wait,
 ) -> None:
     ready: asyncio.Future[None] = loop.create_future()
-    watch(fd, _set_if_pending, ready)
+    watch(fd, complete, ready)
     try:
         await wait(ready)
     finally:
         unwatch(fd)
-
-
-def _set_if_pending(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -168,7 +168,7 @@ class Link:
             self._calls = 0
             self._recv_deadline = loop.time() + self.wait_seconds
             if not self.drained:
-                loop.call_soon(_end_turn, waiter)
+                loop.call_soon(complete, waiter)
             elif self._recv_needs == _WRITE:
                 self._watch_writable()
             elif not self.reading:
@@ -348,8 +348,8 @@ class Link:
     def _wake_sender(self) -> None:
         waiter, self._send_waiter = self._send_waiter, None
         self._send_needs = _WRITE
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if waiter is not None:
+            complete(waiter)
 
     # ---- the timer, and the end
 
@@ -398,6 +398,7 @@ class Link:
         raise AbandonedError('the pool was left')
 
 
-def _end_turn(waiter: asyncio.Future[None]) -> None:
+def complete(waiter: asyncio.Future[None]) -> None:
+    """Let whoever waits go on, unless the wait has ended already."""
     if not waiter.done():
         waiter.set_result(None)
