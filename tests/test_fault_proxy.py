@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import ssl
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -326,3 +328,10 @@ async def outcome_of(exchange: Awaitable[Answer]) -> Answer | lowhaio.LowhaioErr
         return await exchange
     except lowhaio.LowhaioError as error:
         return error
+
+
+def test_rule_is_the_one_of_the_documentation() -> None:
+    """What was shown here is shown of what readers copy, which prints the error in addition."""
+    page = (Path(__file__).parent.parent / 'docs' / 'recipes' / 'retry.md').read_text()
+    body = inspect.getsource(retried).partition('"""')[2]
+    assert body + '            print(error)\n' in page
