@@ -731,9 +731,13 @@ async def test_11_generator_between_two_pieces_stops_reading() -> None:
 
 
 @pytest.mark.parametrize('encrypted', [False, True], ids=['plain', 'TLS'])
-@pytest.mark.parametrize('seen', [True, False], ids=['read first', 'with the reset'])
+@pytest.mark.parametrize(
+    ('seen', 'end'),
+    [(True, False), (True, True), (False, False)],
+    ids=['read first', 'read first, and the end too', 'with the reset'],
+)
 async def test_12_early_answer_is_readable_after_a_failed_send(
-    encrypted: bool, seen: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+    encrypted: bool, seen: bool, end: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
     """The server refuses the body, says so and closes without reading it, so the send ends with EPIPE or a reset."""
     answer_early = b'HTTP/1.1 413 Content Too Large\r\ncontent-length: 5\r\n\r\nlarge'
@@ -745,6 +749,9 @@ async def test_12_early_answer_is_readable_after_a_failed_send(
             if seen:
                 await server.do(0, says(answer_early))
                 await server.do(0, Peer.let_the_client_read)
+                if end:
+                    await server.do(0, Peer.shutdown_write)
+                    await server.do(0, Peer.let_the_client_read)
                 await server.do(0, Peer.close_without_close_notify)
             else:
                 server.now(0, in_turn(says(answer_early), Peer.close_without_close_notify))
@@ -1076,6 +1083,19 @@ async def test_7_block_left_by_another_task() -> None:
                     await task
                 assert caught.value.bytes_sent >= len(REQUEST)
             assert sending.done()
+
+
+async def test_7_block_left_in_a_turn_that_a_send_gives_to_others(
+    server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    async with puppets(tls=server_tls) as server, small_pool() as pool:
+        block = pool.connection(server.address, server.port, client_tls, server_hostname=HOST)
+        connection = await block.__aenter__()
+        sending = asyncio.create_task(pool.send(connection, b'POST / HTTP/1.1\r\n\r\n' + bytes(2**25)))
+        await turns(1)
+        leave(connection)
+        with pytest.raises(lowhaio.SentLocalProtocolError, match='the block was left'):
+            await sending
 
 
 async def test_7_generator_after_its_block() -> None:

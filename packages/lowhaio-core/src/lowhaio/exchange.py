@@ -37,7 +37,7 @@ from .grammar import (
     parse_headers,
     shown,
 )
-from .waiting import AbandonedError, BusyError, EndedError, Link, LongLineError, WaitTimeoutError
+from .waiting import AbandonedError, BusyError, EndedError, Link, LongLineError, WaitTimeoutError, is_lost
 
 
 class Phase(enum.Enum):
@@ -303,8 +303,7 @@ class Exchange:
             raise self.error(ClosedError, f'{awaited}: the TLS stream ended without close_notify') from failure
         if not isinstance(failure, OSError):
             raise failure
-        kind = TLSError if isinstance(failure, ssl.SSLError) else ClosedError
-        raise self.error(kind, f'{awaited}: {failure}') from failure
+        raise self.error(ClosedError if is_lost(failure) else TLSError, f'{awaited}: {failure}') from failure
 
 
 async def send(connection: Exchange, data: bytes | bytearray | memoryview) -> None:

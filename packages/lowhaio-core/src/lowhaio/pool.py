@@ -14,7 +14,6 @@ import asyncio
 import functools
 import math
 import socket
-import ssl
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
@@ -31,7 +30,7 @@ from .errors import (
     TLSError,
     of_kind,
 )
-from .waiting import AbandonedError, Link, WaitTimeoutError
+from .waiting import AbandonedError, Link, WaitTimeoutError, is_lost
 
 
 class Origin:
@@ -203,7 +202,7 @@ class Pool:
             if not future.done():
                 future.set_exception(AbandonedError('the pool was left'))
         for link in [*self._links]:
-            link.close(AbandonedError('the pool was left'))
+            link.close('pool')
         self._links.clear()
         self._idle.clear()
         self._origins.clear()
@@ -387,8 +386,7 @@ class Pool:
         except RefusedByAllError as refused:
             raise ConnectError(f'no address could be connected to: {refused}') from refused.cause
         except OSError as failure:
-            tls = isinstance(failure, ssl.SSLError) and not isinstance(failure, ssl.SSLEOFError)
-            raise of_kind(TLSError if tls else ClosedError, f'{doing}: {failure}') from failure
+            raise of_kind(ClosedError if is_lost(failure) else TLSError, f'{doing}: {failure}') from failure
         if not self._usable:
             sock.close()
             self.check_loop()

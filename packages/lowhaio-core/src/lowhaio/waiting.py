@@ -370,8 +370,8 @@ class Link:
         if earliest:
             self._timer = self.loop.call_at(earliest, self._on_timer)
 
-    def close(self, failure: Exception | None = None) -> None:
-        """Say close_notify without waiting for the other side's, and close. Who waits in here gets `failure`."""
+    def close(self, left: str = 'block') -> None:
+        """Say close_notify without waiting for the other side's, and close. Who waits in here learns what was left."""
         if self.closed:
             return
         self.closed = True
@@ -385,7 +385,7 @@ class Link:
         with contextlib.suppress(Exception):
             self.sock.unwrap()  # type: ignore[attr-defined]
         self.sock.close()
-        self.failure = failure or AbandonedError('the block was left')
+        self.failure = AbandonedError(f'the {left} was left')
         self.failed = True
         self.kept = None
         self.drained = True
@@ -395,7 +395,12 @@ class Link:
                 waiter.set_exception(self.failure)
 
     def _refuse(self, *_: object) -> NoReturn:
-        raise AbandonedError('the pool was left')
+        raise AbandonedError(str(self.failure))
+
+
+def is_lost(failure: OSError) -> bool:
+    """Whether it tells of a lost connection: what is not of TLS, and two of TLS that say no more than that."""
+    return not isinstance(failure, ssl.SSLError) or isinstance(failure, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
 
 
 def complete(waiter: asyncio.Future[None]) -> None:
