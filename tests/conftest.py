@@ -35,8 +35,6 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
 def pytest_collection_finish() -> None:
     """Prepare for the leak guard."""
     uvloop.new_event_loop().close()  # the first one opens a pipe that the process keeps
-    gc.collect()
-    gc.freeze()  # from now on the collector, which runs around every test, passes over all that was imported
 
 
 @pytest.hookimpl(wrapper=True)
@@ -62,6 +60,8 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 @pytest.fixture(autouse=True)
 def leak_guard() -> Iterator[None]:
     """Fail a test that leaves descriptors or threads behind. Set up first, it looks last, after the loop is closed."""
+    gc.collect()
+    gc.freeze()  # the collector, which runs twice after every test, passes over all that was there before this one
     descriptors, threads = leaks.descriptors(), set(threading.enumerate())
     yield
     _fail_for(leaks.in_process(descriptors, threads))
