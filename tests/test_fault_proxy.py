@@ -248,7 +248,7 @@ async def test_stall_at_every_byte(request_: bytes, behind: RealServer, clock: C
 
 
 @pytest.mark.parametrize('direction', Direction)
-@pytest.mark.parametrize('harm', [*ENDS, Passage.insert, Passage.insert_into_request])
+@pytest.mark.parametrize('harm', [*ENDS, Passage.insert, Passage.spoil_request])
 async def test_fault_in_a_tls_stream(
     harm: Harm, direction: Direction, behind: RealServer, client_tls: ssl.SSLContext
 ) -> None:

@@ -79,6 +79,7 @@ class Passage:
         self._done = done
         self._open = True
         self._drips = False
+        self._passes_requests = True
 
     def run(self) -> None:
         """Pass bytes on until one side closes, or the fault ends it."""
@@ -149,12 +150,21 @@ class Passage:
         """Put a line that is not allowed into the request, and the end of a head, so that the server need not wait."""
         self._server.sendall(b'\0\r\n\r\n')
 
+    def spoil_request(self) -> None:
+        """Put a byte that does not belong there into the request, and end it, so that the server need not wait."""
+        with contextlib.suppress(OSError):  # the server has ended it itself
+            self._server.sendall(b'\0')
+            self._server.shutdown(socket.SHUT_WR)
+        self._passes_requests = False
+
     # What passes
 
     def _pass_request(self, limit: int) -> None:
         data = _received(self.peer.socket, limit)
         self.request += data
         self._open = bool(data)
+        if not self._passes_requests:
+            return
         step = 1 if self._drips else limit
         for at in range(0, len(data), step):
             self._server.sendall(data[at : at + step])

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import select
 import socket
 import ssl
@@ -51,6 +52,10 @@ def _client_may_leave() -> Iterator[None]:
         yield
     except (ConnectionError, ssl.SSLError) as error:
         raise ClientLeft from error
+    except OSError as error:
+        if error.errno == errno.ENOTCONN:
+            raise ClientLeft from error
+        raise
 
 
 class Peer:
