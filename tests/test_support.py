@@ -239,16 +239,20 @@ async def test_sweep_cancels_at_every_suspension() -> None:
 @pytest.mark.parametrize('late', [False, True])
 async def test_cancelled_early_or_late(late: bool) -> None:
     """Early, the future that the coroutine waits for is cancelled; late, it is done and its result is lost."""
-    future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[str] = loop.create_future()
+
+    def give() -> None:
+        if not future.done():
+            future.set_result('lost')
 
     async def wait() -> None:
         await asyncio.sleep(0)
+        loop.call_soon(give)
         await future
 
-    timer = asyncio.get_running_loop().call_later(0.002, future.set_result, 'lost')
     outcome = await cancelled_at(wait, 2, late=late)
     assert not outcome.finished and outcome.suspensions == 2
-    timer.cancel()
     assert future.cancelled() is not late
     if late:
         assert future.result() == 'lost'
