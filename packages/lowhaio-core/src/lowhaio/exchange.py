@@ -37,7 +37,7 @@ from .grammar import (
     parse_headers,
     shown,
 )
-from .waiting import AbandonedError, BusyError, EndedError, Link, LongLineError, WaitTimeoutError, is_lost
+from .waiting import HEAD_BYTES, AbandonedError, BusyError, EndedError, Link, LongLineError, WaitTimeoutError, is_lost
 
 
 class Phase(enum.Enum):
@@ -61,10 +61,6 @@ class Framing(enum.Enum):
 
 _OUTSIDE, _IDLE, _STATUS, _HEADERS, _BODY = Phase
 _LENGTH, _CHUNKED, _CLOSE, _TUNNEL = Framing
-
-# A head is taken off what was received piece by piece, each time with a copy of the rest. A receive of this size keeps
-# that cheap for a flood of interim responses too, whatever `chunk_bytes` is.
-_HEAD_BYTES = 65536
 
 _NO_FIELDS: list[Field] = []
 _NO_HEADERS: Iterator[Field] = iter(())
@@ -151,7 +147,7 @@ class Exchange:
             self.fail(AbandonedError('the pool was left'), 'send')
         if (again or link.kept is not None or link.failed) and not self.may_be_followed():
             raise self.error(LocalProtocolError, 'this connection takes no other request: leave its block')
-        start = data if isinstance(data, bytes) else bytes(data[:_HEAD_BYTES])
+        start = data if isinstance(data, bytes) else bytes(data[:HEAD_BYTES])
         method = start[: start.find(b' ') + 1]
         if len(method) < 2:
             raise self.error(
@@ -166,7 +162,7 @@ class Exchange:
             self.request.feed(data)
         link.reused = True
         link.requests_left -= 1
-        link.recv_bytes = min(link.chunk_bytes, _HEAD_BYTES)
+        link.recv_bytes = link.head_bytes
         self.method = method
         self.complete = False
         self.persists = True
@@ -209,8 +205,7 @@ class Exchange:
             raise self.error(
                 RemoteProtocolError, f'status line of {size - 2} bytes, over the limit of {link.chunk_bytes}'
             )
-        minor, self.code = line.groups()
-        self.minor = int(minor)
+        self.minor, self.code = line.groups()
         self.cursor = self.taken = self.taken + size
         link.unread = link.unread[size:]
         self.seen = _NO_FIELDS
@@ -247,7 +242,7 @@ class Exchange:
     def end_headers(self, said: ResponseFraming) -> None:
         """Decide what ends the body, in the order of RFC 9112 section 6.3."""
         code = self.code
-        if code.startswith(b'1') and code != b'101':
+        if b'100' <= code < b'200' and code != b'101':
             self.phase_after_headers = _STATUS
             self.persists = self.persists and not said.close
             return
@@ -421,8 +416,9 @@ async def recv_headers(connection: Exchange, cursor: int) -> AsyncGenerator[tupl
     link = connection.link
     while True:
         for name, value, size, _ in connection.headers:
-            connection.cursor += size
-            yield name, value, connection.cursor
+            cursor += size
+            connection.cursor = cursor
+            yield name, value, cursor
             if connection.serial != serial:
                 raise connection.outlived()
         if connection.phase_after_headers is not None:

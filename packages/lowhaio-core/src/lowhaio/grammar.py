@@ -19,8 +19,11 @@ _LENGTH_DIGITS_MAX = 19
 # RFC 9112 section 7.1: chunk-size [ chunk-ext ] CRLF.
 CHUNK_LINE = re.compile(rb'([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\0\r\n]*)?\r\n')
 
-# Header names that matter to the core, at the start of a line whatever ends the line before.
-_NAMES_IN_REQUEST = re.compile(rb'[\r\n][ \t]*(?:connection|content-length|transfer-encoding)', re.IGNORECASE)
+# A request that is only a head, with CRLF after each line and nowhere else, and no line that says anything of framing
+# or of the connection, white space before it or not.
+_BARE_REQUEST = re.compile(
+    rb'[^\r\n]*+\r\n(?:(?![ \t]*+(?:connection|content-length|transfer-encoding))[^\r\n]++\r\n)*+\r\n', re.IGNORECASE
+)
 # They are remembered until the headers end, so their number is limited; more than a few say nothing new.
 FRAMING_MAX = 100
 _FRAMING_NAMES = frozenset((b'connection', b'content-length', b'transfer-encoding'))
@@ -65,7 +68,8 @@ def parse_headers(block: bytes, limit: int) -> list[Field]:
         for line in lines:
             if len(line) > limit:
                 raise RefusedError(f'header line of {len(line)} bytes, over the limit of {limit}: {shown(line)}')
-    return [_kept_lines.get(line) or parse_line(line) for line in lines]
+    kept = _kept_lines.get
+    return [kept(line) or parse_line(line) for line in lines]
 
 
 def parse_line(line: bytes) -> Field:
@@ -102,33 +106,30 @@ class ResponseFraming:
 
     __slots__ = ('chunked', 'close', 'codings', 'lengths', 'persists')
 
-    def __init__(self, minor: int, fields: Iterable[Field]) -> None:
-        lengths: tuple[bytes, ...] = ()
-        codings: tuple[bytes, ...] = ()
-        options: tuple[bytes, ...] = ()
-        count = 0
+    def __init__(self, minor: bytes, fields: Iterable[Field]) -> None:
+        lengths: list[bytes] = []
+        codings: list[bytes] = []
+        options: list[bytes] = []
         for name, _, _, elements in fields:
-            if not elements:
-                continue
-            count += len(elements)
-            if count > FRAMING_MAX:
-                raise RefusedError(f'more than {FRAMING_MAX} elements in the headers that frame the message')
-            if name == b'content-length':
-                lengths += elements
-            elif name == b'connection':
-                options += elements
-            else:
-                codings += elements
+            if elements:
+                if name == b'content-length':
+                    lengths += elements
+                elif name == b'connection':
+                    options += elements
+                else:
+                    codings += elements
+        if len(lengths) + len(codings) + len(options) > FRAMING_MAX:
+            raise RefusedError(f'more than {FRAMING_MAX} elements in the headers that frame the message')
         self.lengths = lengths
         self.codings = codings
         self.close = b'close' in options
-        self.persists = (minor == 1 or b'keep-alive' in options) and not self.close
+        self.persists = (minor == b'1' or b'keep-alive' in options) and not self.close
         if codings:
             # "A recipient MUST parse and ignore a reasonable number of empty list elements" (RFC 9110 section 5.6.1.2).
             self.chunked = next(filter(None, reversed(codings)), b'') == b'chunked'
             # The doubtful is not reused: both framings in one response, one of which may be an attacker's (section
             # 6.1: "ought to be handled as an error"), a list that others may read differently, chunked in HTTP/1.0.
-            if lengths or minor == 0 or codings[-1] != b'chunked' or codings.count(b'chunked') != 1:
+            if lengths or minor == b'0' or codings[-1] != b'chunked' or codings.count(b'chunked') != 1:
                 self.persists = False
 
     def content_length(self) -> int:
@@ -137,9 +138,10 @@ class ResponseFraming:
         "If a message is received without Transfer-Encoding and with an invalid Content-Length header field, then the
         message framing is invalid", unless it is a list of one valid value repeated (RFC 9112 section 6.3).
         """
-        first = self.lengths[0]
-        if not is_content_length(first) or self.lengths.count(first) != len(self.lengths):
-            raise RefusedError(f'Content-Length is {shown(b", ".join(self.lengths))}')
+        lengths = self.lengths
+        first = lengths[0]
+        if not is_content_length(first) or (len(lengths) > 1 and lengths.count(first) != len(lengths)):
+            raise RefusedError(f'Content-Length is {shown(b", ".join(lengths))}')
         return int(first)
 
 
@@ -150,12 +152,7 @@ def is_content_length(value: bytes) -> bool:
 
 def is_bare_request(data: bytes) -> bool:
     """Whether this is a whole request that is only a head, and whose head says nothing of framing or connection."""
-    return (
-        data.endswith(b'\r\n\r\n')
-        and data.find(b'\r\n\r\n') == len(data) - 4
-        and data.count(b'\r') == data.count(b'\n') == data.count(b'\r\n')
-        and _NAMES_IN_REQUEST.search(data) is None
-    )
+    return _BARE_REQUEST.fullmatch(data) is not None
 
 
 class RequestFraming:

@@ -32,13 +32,17 @@ from .errors import (
 )
 from .waiting import AbandonedError, Link, WaitTimeoutError, is_lost
 
+_OUTSIDE = exchange.Phase.OUTSIDE
+
 
 class Origin:
-    """The connections that share a key."""
+    """The connections that share a key. The context is kept alive, as its identity is part of the key."""
 
-    __slots__ = ('idle', 'links')
+    __slots__ = ('context', 'idle', 'key', 'links')
 
-    def __init__(self) -> None:
+    def __init__(self, key: Key, context: WrapsSocket) -> None:
+        self.key = key
+        self.context = context
         self.idle: list[Link] = []
         self.links = 0
 
@@ -111,7 +115,7 @@ class Connection(exchange.Exchange):
     __slots__ = ('_pool', '_target')
 
     def __init__(self, pool: 'Pool', target: Target) -> None:
-        self.phase = exchange.Phase.OUTSIDE
+        self.phase = _OUTSIDE
         self.serial = self.sent = self.received = 0
         self.reused = False
         self._pool = pool
@@ -123,7 +127,7 @@ class Connection(exchange.Exchange):
 
         Raises `LocalProtocolError` outside of the block.
         """
-        if self.phase is exchange.Phase.OUTSIDE:
+        if self.phase is _OUTSIDE:
             raise self.misused('socket')
         return self.link.sock
 
@@ -350,7 +354,7 @@ class Pool:
             target = self._queue.pop(turn)
             if turn.done():
                 continue
-            if link is not None and link.key not in target.keys:
+            if link is not None and link.origin.key not in target.keys:
                 self._close(link)
                 link = None
             turn.set_result(link)
@@ -390,27 +394,27 @@ class Pool:
         if not self._usable:
             sock.close()
             self.check_loop()
+        origin = self._origins.setdefault(addresses[address], Origin(addresses[address], target.context))
         link = Link(
             self._loop,
             sock,
-            key=addresses[address],
-            context=target.context,
+            origin=origin,
             chunk_bytes=self._chunk_bytes,
             wait_seconds=self._transfer_seconds,
             requests=self._requests,
         )
+        origin.links += 1
         self._links.add(link)
-        self._origins.setdefault(link.key, Origin()).links += 1
         return link
 
     def _close(self, link: Link) -> None:
         link.close()
         if link in self._links:
             self._links.discard(link)
-            origin = self._origins[link.key]
+            origin = link.origin
             origin.links -= 1
             if not origin.links:
-                del self._origins[link.key]
+                del self._origins[origin.key]
 
     # ---- idle connections
 
@@ -423,7 +427,7 @@ class Pool:
         link.idle_order = self._idle_order = self._idle_order + 1
         link.on_unasked = self._on_unasked
         self._idle[link] = None
-        self._origins[link.key].idle.append(link)
+        link.origin.idle.append(link)
         if not link.reading:
             link.watch()
         if self._idle_timer is None:
@@ -432,7 +436,7 @@ class Pool:
     def _take_out(self, link: Link) -> None:
         link.on_unasked = None
         del self._idle[link]
-        idle = self._origins[link.key].idle
+        idle = link.origin.idle
         if idle[-1] is link:
             idle.pop()
         else:

@@ -18,11 +18,15 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 # One turn of the loop after so many receives or sends that did not have to wait: at 64 KiB each this is every
 # megabyte, often enough for other tasks and rare enough not to be seen in the throughput of one transfer.
 CALLS_PER_TURN = 16
+
+# A head is taken off what was received piece by piece, each time with a copy of the rest. A receive of this size keeps
+# that cheap for a flood of interim responses too, whatever `chunk_bytes` is.
+HEAD_BYTES = 65536
 
 # RFC 8446 section 5.1: a record holds at most 2^14 bytes. CPython's SSLSocket.send writes record after record and says
 # want-write without telling how many went out, so it gets one at a time: then want-write means that the server can
@@ -31,6 +35,9 @@ TLS_RECORD_BYTES = 16384
 
 _READ = 0
 _WRITE = 1
+
+_NOTHING_TO_READ = (BlockingIOError, ssl.SSLWantReadError)
+_NO_ROOM_TO_WRITE = (BlockingIOError, ssl.SSLWantWriteError)
 
 
 class WaitTimeoutError(Exception):
@@ -71,17 +78,17 @@ class Link:
         'bytes_sent',
         'chunk_bytes',
         'closed',
-        'context',
         'drained',
         'end_is_failure',
         'failed',
         'failure',
+        'head_bytes',
         'idle_order',
         'idle_until',
         'kept',
-        'key',
         'loop',
         'on_unasked',
+        'origin',
         'reading',
         'recv_bytes',
         'requests_left',
@@ -99,8 +106,7 @@ class Link:
         loop: asyncio.AbstractEventLoop,
         sock: socket.socket,
         *,
-        key: tuple[object, object, int, str | None],
-        context: object,
+        origin: object,
         chunk_bytes: int,
         wait_seconds: float,
         requests: int,
@@ -111,12 +117,12 @@ class Link:
         self.sock_send = sock.send
         self.send_bytes = TLS_RECORD_BYTES if isinstance(sock, ssl.SSLSocket) else sys.maxsize
         self.chunk_bytes = self.recv_bytes = chunk_bytes
+        self.head_bytes = min(chunk_bytes, HEAD_BYTES)
         self.wait_seconds = wait_seconds
         self.closed = False
 
-        # What the pool keeps of it. The context is kept alive, as its identity is part of the key.
-        self.key = key
-        self.context = context
+        # What the pool keeps of it.
+        self.origin: Any = origin
         self.requests_left = requests
         self.reused = False
         self.idle_until = 0.0
@@ -211,7 +217,7 @@ class Link:
         try:
             self.kept = self.sock_recv(1)
             self.bytes_received += len(self.kept)
-        except (BlockingIOError, ssl.SSLWantReadError):
+        except _NOTHING_TO_READ:
             self.drained = True
             return True
         except Exception as failure:
@@ -229,7 +235,7 @@ class Link:
         """Receive without waiting; None where nothing is there yet, or never will be: then `failure` says why."""
         try:
             data = self.sock_recv(size)
-        except (BlockingIOError, ssl.SSLWantReadError):
+        except _NOTHING_TO_READ:
             self._recv_needs = _READ
             self.drained = True
             return None
@@ -284,7 +290,7 @@ class Link:
         """Send without waiting; how many bytes the socket took."""
         try:
             sent = self.sock_send(data if len(data) <= self.send_bytes else data[: self.send_bytes])
-        except (BlockingIOError, ssl.SSLWantWriteError):
+        except _NO_ROOM_TO_WRITE:
             self._send_needs = _WRITE
             return 0
         except ssl.SSLWantReadError:
