@@ -18,7 +18,7 @@ WHEELS := $(VENV)-wheels
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check format coverage wheels test-wheels site docs bench fuzz soak figures clean
+.PHONY: help setup run test check format coverage wheels test-wheels site docs bench costs fuzz soak figures clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -73,6 +73,9 @@ docs: site ## build the documentation and serve it on this machine
 
 bench: $(READY) ## measure against other clients; see benchmarks/README.md
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+costs: $(READY) ## renew what a request is known to cost on this Python, in tests/costs.json
+	PYTHONPATH=tests $(BIN)/python -m support.costs
 
 fuzz: $(READY) ## fuzz the response path for SECONDS; see docs/reliability.md
 	PYTHONPATH=tests $(BIN)/python fuzz/run.py --seconds $(SECONDS) $(ARGS)

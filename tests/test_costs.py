@@ -1,17 +1,14 @@
 """What one request costs, in counts that do not depend on the clock or on the machine."""
 
 import asyncio
-import sys
-from types import FrameType
 from typing import Any
 
+import pytest
+
 from lowhaio_nonssl import NonSSLContext, NonSSLSocket
+from support import costs
 from support.pools import Wrapping, answer, exchanged, small_pool
 from support.scripted import scripted
-
-# Calls of functions of the core for one request with one header on a connection that is reused: what it takes today.
-CALLS_PER_REQUEST = 36
-
 
 PLAIN = NonSSLContext()
 
@@ -49,21 +46,13 @@ async def test_system_calls_of_a_request() -> None:
             assert loop.watched() == watched
 
 
-async def test_function_calls_of_a_request() -> None:
-    """Renew the figure with what the message says when a change is worth its calls."""
-    counted = 0
-
-    def count(frame: FrameType, event: str, _argument: object) -> None:
-        nonlocal counted
-        counted += event == 'call' and frame.f_globals.get('__package__') == 'lowhaio'
-
-    async with scripted(answer) as server, small_pool() as pool:
-        for _ in range(3):
-            counted = 0
-            sys.setprofile(count)
-            try:
-                async with pool.connection(server.address, server.port, PLAIN) as connection:
-                    await exchanged(pool, connection)
-            finally:
-                sys.setprofile(None)
-    assert counted <= CALLS_PER_REQUEST, f'{counted} calls of functions of the core, {CALLS_PER_REQUEST} before'
+async def test_costs_of_a_request() -> None:
+    """A guard against getting slower: `make costs` renews the figures when a change is worth it."""
+    if costs.PYTHON not in costs.committed():
+        pytest.skip(f'there are no figures for Python {costs.PYTHON} yet: make costs')
+    measured = await costs.of_all()
+    for kind, before in costs.committed()[costs.PYTHON].items():
+        now = measured[kind]
+        assert now.keys() == before.keys()
+        for what, figure in before.items():
+            assert now[what] <= figure * costs.TOLERANCE, f'{kind}: {now[what]} {what}, {figure} before (make costs)'

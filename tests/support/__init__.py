@@ -18,6 +18,7 @@
 | `fuzzing`        | the response path under bytes that nobody chose                                   |
 | `load`           | many tasks, many connections, many requests, a server that goes away              |
 | `moody`          | a server of moods, in a process of its own, for the load                          |
+| `costs`          | counts what a request costs                                                       |
 | `figures`        | counts what `docs/reliability.md` tells                                           |
 | `real`           | servers that nobody here wrote, with the smallest set of paths                    |
 | `interop`        | granian, hypercorn and nginx, with all that the tests of behaviour ask for        |

@@ -1,0 +1,103 @@
+"""What a request costs, in counts that do not depend on the clock or on the machine.
+
+`tests/costs.json` holds them for each Python, as each has instructions of its own, and `tests/test_costs.py` compares.
+`make costs` renews those of the Python that it runs on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from lowhaio_nonssl import NonSSLContext
+
+from .pools import exchanged, small_pool
+from .scripted import Peer, Script, scripted
+from .stepping import cancelled_at
+
+FILE = Path(__file__).parent.parent / 'costs.json'
+PYTHON = '.'.join(platform.python_version_tuple()[:2])
+TOLERANCE = 1.02
+"""What may be added before a test fails."""
+
+_RUNS = 4  # the first opens the connection, the next fill what is remembered
+_NEVER = 1_000_000
+
+Costs = dict[str, int]
+
+
+async def of_a_request(headers: int) -> Costs:
+    """Of a GET on a connection that is used again, whose response has so many headers and five bytes of body."""
+    plain = NonSSLContext()
+    costs: Costs = {}
+    async with scripted(_answering(headers)) as server, small_pool() as pool:
+
+        async def exchange() -> None:
+            async with pool.connection(server.address, server.port, plain) as connection:
+                await exchanged(pool, connection)
+
+        for _ in range(_RUNS):
+            costs = await _counted(exchange)
+        costs['suspensions of the task'] = (await cancelled_at(exchange, _NEVER)).suspensions
+    return costs
+
+
+def _answering(headers: int) -> Script:
+    fields = b''.join(b'x-header-%d: %d\r\n' % (number, number) for number in range(headers - 1))
+
+    def answer(peer: Peer) -> None:
+        for _ in peer.heads():
+            peer.send(b'HTTP/1.1 200 OK\r\n' + fields + b'content-length: 5\r\n\r\nhello')
+
+    return answer
+
+
+async def _counted(exchange: Callable[[], Any]) -> Costs:
+    calls = instructions = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal calls, instructions
+        if frame.f_globals.get('__package__') != 'lowhaio':
+            return None
+        if event == 'call':
+            calls += 1
+            frame.f_trace_lines = False
+            frame.f_trace_opcodes = True
+        elif event == 'opcode':
+            instructions += 1
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        await exchange()
+    finally:
+        sys.settrace(before)
+    return {'calls of functions of the core': calls, 'bytecode instructions of the core': instructions}
+
+
+async def of_all() -> dict[str, Costs]:
+    """Of each kind of request that is compared."""
+    return {f'a response with {headers} headers': await of_a_request(headers) for headers in (1, 5, 20)}
+
+
+def committed() -> dict[str, dict[str, Costs]]:
+    """By Python, and by kind of request."""
+    known: dict[str, dict[str, Costs]] = json.loads(FILE.read_text())
+    return known
+
+
+def main() -> None:
+    """Write those of this Python."""
+    known = committed() | {PYTHON: asyncio.run(of_all())}
+    FILE.write_text(json.dumps(dict(sorted(known.items())), indent=2) + '\n')
+
+
+if __name__ == '__main__':
+    main()
