@@ -1,5 +1,11 @@
-"""From measurements to a report: medians, spreads, ratios, and how they compare with what is claimed."""
+"""From measurements to a report: medians, spreads, ratios, and how they compare with what is claimed.
 
+`run.py` writes one at its end. Of a measurement that was made in parts, each with a folder of its own:
+
+    python benchmarks/report.py --out benchmarks/results PART/results.json OTHER_PART/results.json
+"""
+
+import argparse
 import json
 import statistics
 import subprocess
@@ -234,3 +240,28 @@ def write(results: dict[str, Any], folder: Path) -> None:
     charts_file = Path(__file__).with_name('charts.py')
     python = python_of(charts_file.with_suffix('.txt'))
     subprocess.run([python, charts_file], input=json.dumps(charts), text=True, check=True)
+
+
+def merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """One result of several, of one machine and bodies of one size; of all else the least is told."""
+    alike = {json.dumps([part['machine'], part['megabytes']]) for part in parts}
+    if len(alike) > 1:
+        raise ValueError(f'these can not be compared: {alike}')
+    least = {key: min(part[key] for part in parts) for key in ('date', 'rounds', 'seconds')}
+    requirements: dict[str, list[str]] = {}
+    for part in parts:
+        requirements |= part['requirements']
+    measurements = [measurement for part in parts for measurement in part['measurements']]
+    return parts[0] | least | {'requirements': requirements, 'measurements': measurements}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('parts', nargs='+', type=Path, metavar='RESULTS.JSON')
+    parser.add_argument('--out', type=Path, required=True, help='the folder for the report')
+    arguments = parser.parse_args()
+    write(merged([json.loads(part.read_text()) for part in arguments.parts]), arguments.out)
+
+
+if __name__ == '__main__':
+    main()
