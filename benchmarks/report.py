@@ -155,8 +155,14 @@ def claims_table(rows: dict[str, list[Row]]) -> list[str]:
         if claim.figure == 'rate':
             cells.append(f'{figures(rows, claim.theirs, "cpu")[0] / figures(rows, claim.ours, "cpu")[0]:.2f}')
         lines.append(f'| {" | ".join(cells)} |')
-    head = ['| figure | needed | reached | met | by processor time |', '|---|---|---|---|---|']
-    return ['## What is claimed', '', *head, *lines, ''] if lines else []
+    head = ['| figure | aimed at | reached | met | by processor time |', '|---|---|---|---|---|']
+    return [*head, *lines, ''] if lines else []
+
+
+def loop_of(row: Row) -> str:
+    """What the client runs on, which is no event loop of asyncio for all."""
+    code = (Path(__file__).parent / 'clients' / f'{row.client}.py').read_text()
+    return 'threads' if 'def thread_client' in code else 'its own' if 'def multi_client' in code else row.loop
 
 
 def workload_table(workload: Workload, rows: list[Row]) -> list[str]:
@@ -173,11 +179,13 @@ def workload_table(workload: Workload, rows: list[Row]) -> list[str]:
     lines = [f'## {workload.title} (`{workload.name}`)', '', f'| {" | ".join(titles)} |', f'|{"---|" * len(titles)}']
     for row in rows:
         if not row.rates:
-            lines.append(f'| {row.client} | {row.loop} | {row.problem.replace("|", "/")} |{" |" * (len(titles) - 3)}')
+            lines.append(
+                f'| {row.client} | {loop_of(row)} | {row.problem.replace("|", "/")} |{" |" * (len(titles) - 3)}'
+            )
             continue
         cells = [
             row.client,
-            row.loop,
+            loop_of(row),
             f'{row.rate * scale:,.0f}',
             f'{row.rates[0] * scale:,.0f} – {row.rates[-1] * scale:,.0f}',
             f'{row.rate / own[row.loop]:.2f}' if row.loop in own else '',
@@ -194,7 +202,7 @@ def workload_table(workload: Workload, rows: list[Row]) -> list[str]:
 def markdown(results: dict[str, Any], rows: dict[str, list[Row]], workloads: dict[str, Workload]) -> str:
     machine = results['machine']
     lines = [
-        '# Benchmark',
+        '# Measurements',
         '',
         f'{results["date"]}. {machine["processor"]}, {machine["cores"]} cores (client on core',
         f'{machine["client_core"]}, server on core {machine["server_core"]}), Linux {machine["kernel"]},',
@@ -202,10 +210,8 @@ def markdown(results: dict[str, Any], rows: dict[str, list[Row]], workloads: dic
         f'Medians of {results["rounds"]} rounds of at least {results["seconds"]:g} seconds;',
         f'large bodies of {results["megabytes"]} MB.',
         '',
-        'Clients: '
-        + '; '.join(f'{name}: {", ".join(pins) or "nothing"}' for name, pins in results['requirements'].items()),
+        *(f'- {name}: {", ".join(pins) or "the standard library"}' for name, pins in results['requirements'].items()),
         '',
-        *claims_table(rows),
     ]
     for name, some in rows.items():
         lines += workload_table(workloads[name], some)
@@ -213,13 +219,14 @@ def markdown(results: dict[str, Any], rows: dict[str, list[Row]], workloads: dic
 
 
 def write(results: dict[str, Any], folder: Path) -> None:
-    """Writes `results.json`, `results.md` and a chart for each workload into the folder."""
+    """Writes `results.json`, `results.md`, `claims.txt` and a chart for each workload into the folder."""
     workloads = load_workloads()
     names = dict.fromkeys(measurement['workload'] for measurement in results['measurements'])
     rows = {name: summarize(results, workloads[name]) for name in names}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'results.json').write_text(json.dumps(results, indent=1))
     (folder / 'results.md').write_text(markdown(results, rows, workloads))
+    (folder / 'claims.txt').write_text('\n'.join(claims_table(rows)))
     charts = [
         {
             'file': str(folder / f'{name}.svg'),

@@ -909,9 +909,9 @@ async def test_figures_of_a_send_that_times_out(clock: ClockLoop) -> None:
 
 
 async def test_figures_of_a_send_that_never_begins(clock: ClockLoop) -> None:
-    """The socket took no byte of the request."""
+    """The socket took no byte of the request. One of TCP would have some room again after a delayed acknowledgement."""
     left = threading.Event()
-    async with scripted(lambda peer: peer.wait(left)) as server, a_pool() as pool:
+    async with scripted(lambda peer: peer.wait(left), family=socket.AF_UNIX) as server, a_pool() as pool:
         async with opened(pool, server) as connection:
             with contextlib.suppress(BlockingIOError):
                 while True:
@@ -1089,6 +1089,58 @@ async def test_other_tasks_go_on_in_a_flood_of_interim_responses() -> None:
                 code, cursor = await pool.recv_status_line(connection, cursor)
             counting.cancel()
             assert (code, turns_taken >= 90) == (b'200', True)
+
+
+async def test_other_tasks_go_on_in_a_flood_of_headers() -> None:
+    """The loop gets a turn at each receive."""
+    flood = b'HTTP/1.1 200 OK\r\n' + b'a: b\r\n' * 10_000 + b'content-length: 0\r\n\r\n'
+    asked: list[int] = []
+
+    async with scripted(answering(flood)) as server, a_pool() as pool:
+        async with opened(pool, server) as connection:
+            await pool.send(connection, GET)
+            _, cursor = await pool.recv_status_line(connection)
+            loop = asyncio.get_running_loop()
+            before = cursor
+            async for _, _, cursor in pool.recv_headers(connection, cursor):
+                if cursor - before > 4096:
+                    before = cursor
+                    loop.call_soon(asked.append, cursor)
+            assert cursor == len(flood) - 2
+            assert len(asked) >= 10
+
+
+async def test_block_left_in_a_turn_that_a_flood_of_headers_gives_to_others() -> None:
+    flood = b'HTTP/1.1 200 OK\r\n' + b'a: b\r\n' * 10_000
+    async with scripted(answering(flood)) as server, a_pool() as pool:
+        async with opened(pool, server) as connection:
+            await pool.send(connection, GET)
+            _, cursor = await pool.recv_status_line(connection)
+            headers = pool.recv_headers(connection, cursor)
+            await anext(headers)
+            receiving = asyncio.ensure_future(anext(headers))
+            await asyncio.sleep(0)
+            while receiving.done():
+                receiving = asyncio.ensure_future(anext(headers))
+                await asyncio.sleep(0)
+        with pytest.raises(lowhaio.SentLocalProtocolError, match='is over'):
+            await receiving
+
+
+async def test_two_generators_of_headers() -> None:
+    """They share the headers, and the cursor counts them all."""
+    async with scripted(answering(b'HTTP/1.1 200 OK\r\na: 1\r\nbb: 2\r\nccc: 3\r\n\r\n')) as server, a_pool() as pool:
+        async with opened(pool, server) as connection:
+            await pool.send(connection, GET)
+            _, start = await pool.recv_status_line(connection)
+            one = pool.recv_headers(connection, start)
+            key, _, cursor = await anext(one)
+            assert (key, cursor) == (b'a', start + 6)
+            other = pool.recv_headers(connection, cursor)
+            key, _, cursor = await anext(other)
+            assert (key, cursor) == (b'bb', start + 13)
+            key, _, cursor = await anext(one)
+            assert (key, cursor) == (b'ccc', start + 21)
 
 
 async def test_generator_of_an_interim_response_gives_no_headers_of_the_final_one() -> None:

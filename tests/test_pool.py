@@ -565,6 +565,22 @@ async def test_leaving_fails_whoever_waits_in_the_pool(what: str, client_tls: ss
                 await server.do(0, Peer.until_closed)
 
 
+async def test_leaving_in_any_turn_of_opening(client_tls: ssl.SSLContext) -> None:
+    """Whoever opens a connection is told at once, whichever of its waits was just over. The server says nothing."""
+    async with puppets() as server:
+        for count in range(10):
+            pool = await small_pool().__aenter__()
+            opening = asyncio.ensure_future(
+                pool.connection(server.address, server.port, client_tls, server_hostname=HOST).__aenter__()
+            )
+            await turns(count)
+            await pool.__aexit__(None, None, None)
+            await turns()
+            assert opening.done(), count
+            with pytest.raises(lowhaio.UnsentLocalProtocolError, match='pool was left'):
+                await opening
+
+
 async def test_leaving_beats_a_grant() -> None:
     """A waiter was granted a place, and before its turn the pool is left: it gets the error, and opens nothing."""
     async with puppets() as server:

@@ -113,6 +113,11 @@ REQUESTS = [
     Request('framing in another name', head(b'x-content-length: 5', b'transfer-encodings: chunked'), whole=True),
     Request('framing in a value', head(b'a: content-length: 5'), whole=True),
     Request('framing in the target', head(start=b'GET /?content-length:5 HTTP/1.1'), whole=True),
+    Request('a line without a colon', head(b'b'), whole=False),
+    Request('an empty name', head(b': b'), whole=False),
+    Request('a space before the colon of another header', head(b'b : c'), whole=False),
+    Request('a folded line', head(b'b: c', b' d'), whole=False),
+    Request('a control character in a name', head(b'\x0bcontent-length: 5'), whole=False),
     # Content-Length
     Request('length 0', head(b'content-length: 0'), whole=True),
     Request('length, no byte of the body', LENGTH, whole=False),
@@ -448,9 +453,11 @@ async def test_sending_nothing(nothing: BytesLike) -> None:
         b' GET / HTTP/1.1\r\n\r\n',
         b'GET\t/\tHTTP/1.1\r\n\r\n',
         b'\r\n',
+        b'\r\nHEAD / HTTP/1.1\r\n\r\n',
+        b'G\0T / HTTP/1.1\r\n\r\n',
         b'x' * 5000,
     ],
-    ids=['G', 'GET', 'HEAD', 'CONNECT', 'space', 'space first', 'tab', 'CRLF', 'long'],
+    ids=['G', 'GET', 'HEAD', 'CONNECT', 'space', 'space first', 'tab', 'CRLF', 'CRLF first', 'NUL', 'long'],
 )
 @pytest.mark.parametrize('kind', [bytes, bytearray, memoryview])
 async def test_no_method_in_the_first_send(kind: type[bytes], data: bytes) -> None:

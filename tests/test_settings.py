@@ -43,12 +43,15 @@ WRONG_TYPES: list[tuple[str, Any]] = [
 ]
 WRONG_VALUES: list[tuple[str, Any]] = [
     *((name, value) for name in INTEGERS for value in (0, -1)),
-    *((name, value) for name in SECONDS for value in (-1, -0.5, float('inf'), float('nan'), float('-inf'))),
+    ('chunk_bytes', 2**31),
+    *((name, value) for name in SECONDS for value in (-1, -0.5, float('inf'), float('nan'), float('-inf'), 10**400)),
     ('max_wait_connection_seconds', 0),
     ('max_wait_send_recv_seconds', 0.0),
 ]
 GOOD_VALUES: list[tuple[str, Any]] = [
-    *((name, value) for name in INTEGERS for value in (1, 2**40)),
+    *((name, value) for name in INTEGERS for value in (1, 2**31 - 1)),
+    ('max', 2**40),
+    ('max_requests_per_connection', 2**40),
     *((name, value) for name in SECONDS for value in (1, 0.001, 1e9)),
     ('max_idle_seconds', 0),
     ('max_idle_seconds', 0.0),

@@ -35,6 +35,10 @@ PAGES = sorted(
     for page in (ROOT / 'docs').glob('**/*.md')
 )
 
+# The first test pays for the build of the site and the start of the browser, on machines that may have much to do.
+pytestmark = pytest.mark.timeout(300)
+expect.set_options(timeout=60_000)
+
 every_page = pytest.mark.parametrize('path', PAGES, ids=[path or 'index' for path in PAGES])
 
 
@@ -101,6 +105,7 @@ def visit(browser: BrowserContext, site: Site) -> Iterator[Visit]:
     visit.page.on('request', lambda request: _check_address(request.url, site, visit))
     visit.page.on('response', lambda response: _check_status(response.url, response.status, visit))
     yield visit
+    visit.page.wait_for_load_state()
     visit.page.evaluate('localStorage.clear()')  # where the choice of dark or light is kept
     visit.page.close()
     assert visit.errors == []
@@ -149,6 +154,8 @@ def test_search_finds(visit: Visit, word: str) -> None:
     expect(visit.page.locator('.md-search-result__meta')).to_have_text('Type to start searching')
     visit.page.locator('input[name=query]').press_sequentially(word)
     expect(visit.page.locator('.md-search-result__list')).to_contain_text(word)
+    expect(visit.page.locator('.md-search-result__item').first).to_contain_text(word)
+    visit.page.wait_for_load_state()
     visit.page.locator('.md-search-result__link').first.click()
     expect(visit.page.locator('article')).to_contain_text(word)
 

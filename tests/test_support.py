@@ -123,7 +123,7 @@ LEAKING = """
 import asyncio, socket
 import pytest
 
-@pytest.mark.timeout(0.5)
+@pytest.mark.timeout(0.5, func_only=True)
 async def test_hanging():
     await asyncio.Event().wait()
 

@@ -33,6 +33,7 @@ import lowhaio_chunked
 from lowhaio_nonssl import NonSSLContext
 from support.certificates import HOST, Authority, Files
 from support.loops import ClockLoop
+from support.pools import turns
 from support.scripted import ClientLeft, Peer, Script, Server, scripted
 from support.sockets import clients_of
 
@@ -539,6 +540,29 @@ async def test_missing_client_certificate_in_tls_1_3(
         assert raised.value.bytes_sent == (len(GET) if request_first else 0)
         assert raised.value.bytes_received == 0
         assert await get(pool, server, NonSSLContext()) == (b'200', b'hello', False)
+
+
+async def test_missing_client_certificate_while_a_large_send_waits(authority: Authority) -> None:
+    """The alert ends the send as what it is, though the server goes on and neither reads nor closes."""
+    full, over = threading.Event(), threading.Event()
+
+    def refuse(peer: Peer) -> None:
+        handshake = Handshake(peer, authority.server(asks_clients=True))
+        peer.send(handshake.next_flight())
+        peer.wait(full)
+        peer.send(handshake.next_flight())
+        peer.wait(over)
+
+    async with scripted(refuse) as server, lowhaio.connection_pool(**settings()) as pool:
+        async with pool.connection(server.address, server.port, authority.client(), server_hostname=HOST) as connection:
+            sending = asyncio.create_task(pool.send(connection, b'POST / HTTP/1.1\r\n\r\n' + bytes(2**25)))
+            await turns(50)
+            full.set()
+            with pytest.raises(lowhaio.SentTLSError, match=r'^send: .*(?i:certificate.required)'):
+                await sending
+            with pytest.raises(lowhaio.SentTLSError, match=r'^the status line: .*(?i:certificate.required)'):
+                await pool.recv_status_line(connection)
+            over.set()
 
 
 async def test_client_certificate_in_tls_1_3(authority: Authority) -> None:

@@ -56,7 +56,7 @@ def granian(files: Files, folder: Path) -> Iterator[Site]:
     options = {
         http: [],
         https: ['--ssl-certificate', str(files.certificate), '--ssl-keyfile', str(files.key)],
-        impatient: ['--http1-header-read-timeout', '300'],
+        impatient: ['--http1-header-read-timeout', '1000'],
     }
     with contextlib.ExitStack() as stack:
         for port, more in options.items():

@@ -148,7 +148,8 @@ class Passage:
 
     def insert_into_request(self) -> None:
         """Put a line that is not allowed into the request, and the end of a head, so that the server need not wait."""
-        self._server.sendall(b'\0\r\n\r\n')
+        with contextlib.suppress(ConnectionError):  # it has answered what came before, and left
+            self._server.sendall(b'\0\r\n\r\n')
 
     def spoil_request(self) -> None:
         """Put a byte that does not belong there into the request, and end it, so that the server need not wait."""
@@ -166,8 +167,9 @@ class Passage:
         if not self._passes_requests:
             return
         step = 1 if self._drips else limit
-        for at in range(0, len(data), step):
-            self._server.sendall(data[at : at + step])
+        with contextlib.suppress(ConnectionError):  # it has left, and what it said before decides
+            for at in range(0, len(data), step):
+                self._server.sendall(data[at : at + step])
 
     def _pass_response(self, limit: int) -> None:
         data = _received(self._server, limit)

@@ -2,8 +2,8 @@
 
 The errors say what is needed. An `UnsentError` says that no byte of the request was sent, so the server can't have
 acted on it, and any request may be sent again. After that only an idempotent one may (RFC 9110 section 9.2.2): that
-nothing was received does not prove that nothing was done. A connection that was kept, and on which nothing was
-received, is most likely one that the server had closed. It tells nothing about the server's health, so it is not
+nothing was received does not prove that nothing was done. A kept connection that is lost before anything was received
+is most likely one that the server had closed. It tells nothing about the server's health, so it is not
 counted. That can't go on for ever: each such attempt uses up one of the connections that were kept.
 """
 
@@ -23,7 +23,7 @@ async def retried(exchange: Callable[[], Awaitable[T]], *, idempotent: bool, att
         try:
             return await exchange()
         except lowhaio.LowhaioError as error:
-            stale = error.reused and not error.bytes_received
+            stale = isinstance(error, lowhaio.ClosedError) and error.reused and not error.bytes_received
             attempts -= not stale
             may_be_done_twice = idempotent or isinstance(error, lowhaio.UnsentError)
             if isinstance(error, lowhaio.LocalProtocolError) or not may_be_done_twice or not attempts:

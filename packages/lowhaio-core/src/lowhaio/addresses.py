@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-Address = tuple[int, object]
+Address = tuple[int, Any]
 """Address family, and the address as `socket.connect` takes it."""
 
 _STREAM = socket.SOCK_STREAM
@@ -62,7 +62,7 @@ class Target:
             return {numeric_address(self.entries, self.port): self.keys[0]}
         streams = [info for info in self.entries if info[1] == _STREAM]
         if not streams:
-            raise ValueError(f'no address for a stream socket in {self.entries!r}')
+            raise ValueError(f'ip_address has no address for a stream socket: {self.entries!r}')
         addresses: dict[Address, Key] = {}
         for (family, _, _, _, sockaddr), key in zip(streams, self.keys, strict=True):
             if family in _INTERNET:
@@ -77,7 +77,7 @@ def _is_host_name(name: str) -> bool:
     """Whether `ssl` can take it, which finds out only after it has taken the socket."""
     try:
         name.encode('idna')
-    except UnicodeError:
+    except (AttributeError, UnicodeError):
         return False
     return bool(name) and not name.startswith('.') and '\0' not in name
 
@@ -93,6 +93,8 @@ def _host(family: int, sockaddr: Any) -> object:
 
 def numeric_address(ip_address: str, port: int) -> Address:
     """One IP address as text. A host name is refused: resolving it is up to the caller."""
+    if port not in range(65536):
+        raise ValueError(f'port must be from 0 to 65535, not {port!r}')
     host, _, scope = ip_address.partition('%')
     try:
         if ':' not in host:
@@ -101,14 +103,16 @@ def numeric_address(ip_address: str, port: int) -> Address:
         socket.inet_pton(socket.AF_INET6, host)
         scope_id = int(scope or 0) if scope.isdecimal() or not scope else socket.if_nametoindex(scope)
     except (OSError, ValueError):
-        raise ValueError(f'{ip_address!r} is not an IP address: resolve host names with loop.getaddrinfo') from None
+        raise ValueError(
+            f'ip_address is {ip_address!r}, which is not an IP address: resolve host names with loop.getaddrinfo'
+        ) from None
     return socket.AF_INET6, (host, port, 0, scope_id)
 
 
 def alternated(addresses: Iterable[Address]) -> deque[Address]:
-    """In order and once each, but with the families taking turns (RFC 8305 section 4)."""
+    """In order, but with the families taking turns (RFC 8305 section 4)."""
     by_family: dict[int, deque[Address]] = {}
-    for address in dict.fromkeys(addresses):
+    for address in addresses:
         by_family.setdefault(address[0], deque()).append(address)
     queues = list(by_family.values())
     turns: deque[Address] = deque()

@@ -83,7 +83,7 @@ class Race:
             sock.setblocking(False)
             if family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.connect(sockaddr)  # type: ignore[arg-type]
+            sock.connect(sockaddr)
         except OSError as failure:
             # EAGAIN is raised as BlockingIOError too: the queue of a Unix socket is full, and nothing is in progress.
             if failure.errno == errno.EINPROGRESS:
@@ -145,7 +145,7 @@ async def secure(
         sock.setblocking(False)
         while True:
             try:
-                sock.do_handshake()  # type: ignore[attr-defined]
+                sock.do_handshake()  # type: ignore[attr-defined]  # what wrap_socket returns has it
             except ssl.SSLWantReadError:
                 await _ready(loop, loop.add_reader, loop.remove_reader, sock.fileno(), wait)
             except ssl.SSLWantWriteError:

@@ -29,6 +29,7 @@ from .errors import (
 from .grammar import (
     FRAMING_MAX,
     STATUS_LINE,
+    TOKEN,
     Field,
     RefusedError,
     RequestFraming,
@@ -92,12 +93,7 @@ class Exchange:
         'taken',
     )
 
-    link: Link
-    phase: Phase
     serial: int
-    reused: bool
-    sent: int
-    received: int
     seen: list[Field]
     headers: Iterator[Field]
     phase_after_headers: Phase | None
@@ -145,11 +141,12 @@ class Exchange:
         again = self.phase is not _IDLE
         if link.closed:
             self.fail(AbandonedError('the pool was left'), 'send')
-        if (again or link.kept is not None or link.failed) and not self.may_be_followed():
+        untouched = not again and link.kept is None and link.failure is None
+        if not untouched and not self.may_be_followed():
             raise self.error(LocalProtocolError, 'this connection takes no other request: leave its block')
         start = data if isinstance(data, bytes) else bytes(data[:HEAD_BYTES])
         method = start[: start.find(b' ') + 1]
-        if len(method) < 2:
+        if len(method) < 2 or method[:-1].translate(None, TOKEN):
             raise self.error(
                 LocalProtocolError, f'the first send of a request holds its method and a space, not {shown(start)}'
             )
@@ -412,18 +409,22 @@ async def recv_headers(connection: Exchange, cursor: int) -> AsyncGenerator[tupl
     """
     if connection.phase is not _HEADERS or cursor != connection.cursor:
         raise connection.misused('recv_headers', cursor)
+    begun_at = cursor
     serial = connection.serial
     link = connection.link
     while True:
         for name, value, size, _ in connection.headers:
-            cursor += size
-            connection.cursor = cursor
+            cursor = connection.cursor = connection.cursor + size
             yield name, value, cursor
             if connection.serial != serial:
                 raise connection.outlived()
         if connection.phase_after_headers is not None:
             connection.phase = connection.phase_after_headers
             return
+        if cursor != begun_at:
+            await asyncio.sleep(0)  # a flood of headers must not keep the loop from its other tasks
+            if connection.serial != serial:
+                raise connection.outlived()
         try:
             if not link.unread:
                 link.unread = await link.receive()
@@ -446,7 +447,7 @@ async def recv_body(connection: Exchange, cursor: int) -> AsyncGenerator[bytes, 
         cursor: The cursor given out last, by `recv_headers` if there was a header.
 
     Yields:
-        Bytes, never `b''`, at most `chunk_bytes` and what came with the headers.
+        Bytes, never `b''`, at most `chunk_bytes` at a time.
 
     Raises:
         TransferTimeoutError: No byte was received for `max_wait_send_recv_seconds`.

@@ -19,10 +19,11 @@ _LENGTH_DIGITS_MAX = 19
 # RFC 9112 section 7.1: chunk-size [ chunk-ext ] CRLF.
 CHUNK_LINE = re.compile(rb'([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\0\r\n]*)?\r\n')
 
-# A request that is only a head, with CRLF after each line and nowhere else, and no line that says anything of framing
-# or of the connection, white space before it or not.
+# A request that is only a head, of header lines that say nothing of framing or of the connection.
 _BARE_REQUEST = re.compile(
-    rb'[^\r\n]*+\r\n(?:(?![ \t]*+(?:connection|content-length|transfer-encoding))[^\r\n]++\r\n)*+\r\n', re.IGNORECASE
+    rb'[^\r\n]++\r\n(?:(?!(?i:connection|content-length|transfer-encoding))['
+    + re.escape(TOKEN)
+    + rb']++:[^\r\n]*+\r\n)*+\r\n'
 )
 # They are remembered until the headers end, so their number is limited; more than a few say nothing new.
 FRAMING_MAX = 100
@@ -208,9 +209,9 @@ class RequestFraming:
         if line == b'\r\n':
             self._begin_body()
             return
-        name, _, value = line[:-2].lower().partition(b':')
+        name, colon, value = line[:-2].lower().partition(b':')
         value = value.strip(b' \t')
-        if not line.endswith(b'\r\n') or b'\r' in value or not name or name.translate(None, TOKEN):
+        if not line.endswith(b'\r\n') or b'\r' in value or not name or not colon or name.translate(None, TOKEN):
             self.doubtful = True
         elif name == b'connection':
             self.close = self.close or b'close' in [option.strip(b' \t') for option in value.split(b',')]

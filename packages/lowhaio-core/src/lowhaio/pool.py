@@ -12,8 +12,8 @@ and while anybody waits, none is free or idle: whoever gives a place back grants
 
 import asyncio
 import functools
-import math
 import socket
+import sys
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
@@ -33,6 +33,7 @@ from .errors import (
 from .waiting import AbandonedError, Link, WaitTimeoutError, is_lost
 
 _OUTSIDE = exchange.Phase.OUTSIDE
+_CHUNK_BYTES_MAX = 2**31 - 1  # what OpenSSL takes for the size of a receive
 
 
 class Origin:
@@ -77,6 +78,8 @@ def connection_pool(
     _check_integer('max', max)
     _check_integer('max_requests_per_connection', max_requests_per_connection)
     _check_integer('chunk_bytes', chunk_bytes)
+    if chunk_bytes > _CHUNK_BYTES_MAX:
+        raise ValueError(f'chunk_bytes must be at most {_CHUNK_BYTES_MAX}, not {chunk_bytes}')
     _check_seconds('max_wait_connection_seconds', max_wait_connection_seconds)
     _check_seconds('max_wait_send_recv_seconds', max_wait_send_recv_seconds)
     _check_seconds('max_idle_seconds', max_idle_seconds, zero=True)
@@ -100,12 +103,14 @@ def _check_integer(name: str, value: object) -> None:
 def _check_seconds(name: str, value: object, *, zero: bool = False) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f'{name} must be a number of seconds, not {value!r}')
-    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+    if not 0 <= value <= sys.float_info.max or (value == 0 and not zero):
         raise ValueError(f'{name} must be a finite number of seconds {"from" if zero else "over"} 0, not {value}')
 
 
 class Connection(exchange.Exchange):
-    """One block's hold on a connection; made by `Pool.connection`, and an opaque value to its functions.
+    """One block's hold on a connection, made by `Pool.connection` for its functions.
+
+    `reused` and `socket` are for callers, and nothing else is.
 
     Attributes:
         reused: Whether an earlier request went over the same connection.
@@ -238,11 +243,14 @@ class Pool:
             ConnectTimeoutError: Connect and handshake took too long.
             TLSError: The handshake failed, or the certificate was refused.
             ClosedError: The server closed the connection during the handshake.
-            LocalProtocolError: The pool is not entered, was left, or belongs to another loop.
+            LocalProtocolError: The pool is not entered, was left, or belongs to another loop; or this block was entered
+                before.
             TypeError: `ssl_context` has no `wrap_socket`.
-            ValueError: There is no usable address, or the context checks host names and there is none to check.
+            ValueError: There is no usable address, the port is out of range, or the context checks host names and there
+                is none to check.
 
-        Cancelled while it is entered, its place goes to the next waiter and its sockets are closed.
+        Cancelled while it is entered, its place goes to the next waiter, with the connection if it was granted one, and
+        a socket that is being opened is closed.
 
         """
         entries = ip_address if isinstance(ip_address, str) else tuple(ip_address)
@@ -366,6 +374,8 @@ class Pool:
 
     async def _wait(self, deadline: float, future: asyncio.Future[Any]) -> None:
         """Await a future until the deadline, or until the pool is left."""
+        if not self._usable:
+            raise AbandonedError('the pool was left')
         timer = self._loop.call_at(deadline, _fail_if_pending, future)
         self._waits.add(future)
         try:

@@ -18,7 +18,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 # One turn of the loop after so many receives or sends that did not have to wait: at 64 KiB each this is every
 # megabyte, often enough for other tasks and rare enough not to be seen in the throughput of one transfer.
@@ -80,7 +80,6 @@ class Link:
         'closed',
         'drained',
         'end_is_failure',
-        'failed',
         'failure',
         'head_bytes',
         'idle_order',
@@ -134,7 +133,6 @@ class Link:
         self.kept: bytes | bytearray | None = None
         self.drained = False
         # A socket tells of a reset once and then of a clean end, so what it raised first is what holds from then on.
-        self.failed = False
         self.failure: Exception | None = None
         self.end_is_failure: Exception | None = None
         self.bytes_sent = 0
@@ -210,7 +208,9 @@ class Link:
 
     def at_rest(self) -> bool:
         """Whether every byte received was taken, nothing failed, and nobody waits to receive."""
-        return not self.unread and self.kept is None and not self.failed and self._recv_waiter is None
+        if self.failure is not None or self.end_is_failure is not None:
+            return False
+        return not self.unread and self.kept is None and self._recv_waiter is None
 
     def silent(self) -> bool:
         """Of a link at rest: whether there is nothing to receive. If there is, the link is of no more use."""
@@ -222,7 +222,6 @@ class Link:
             return True
         except Exception as failure:
             self.failure = failure
-            self.failed = True
         return False
 
     def watch(self) -> None:
@@ -245,7 +244,7 @@ class Link:
             return None
         except Exception as failure:
             self.failure = failure
-            self.failed = True
+            self._wake_sender()
             return None
         self.bytes_received += len(data)
         self.drained = False
@@ -264,15 +263,18 @@ class Link:
                 self._watch_writable()
         elif self.on_unasked is not None:
             self.on_unasked(self)
-        elif not waiting and self._send_waiter is not None and (self.kept is None or len(self.kept) < self.chunk_bytes):
+        elif not waiting and self._is_sending() and len(self.kept or b'') < self.recv_bytes:
             self._keep()
         else:
             self._pause()
 
+    def _is_sending(self) -> bool:
+        return self._send_waiter is not None and not self._send_waiter.done()
+
     def _keep(self) -> None:
         """Receive while a send waits: the server may answer before it has read the request, and then reset."""
         kept = self.kept if isinstance(self.kept, bytearray) else bytearray(self.kept or b'')
-        data = self._try_receive(self.chunk_bytes - len(kept))
+        data = self._try_receive(self.recv_bytes - len(kept))
         if data:
             kept += data
             self.kept = kept
@@ -287,7 +289,9 @@ class Link:
     # ---- sending
 
     def try_send(self, data: bytes | memoryview) -> int:
-        """Send without waiting; how many bytes the socket took."""
+        """Send without waiting; how many bytes the socket took. Where a receive has failed, so does this."""
+        if self.failure is not None:
+            raise self.failure
         try:
             sent = self.sock_send(data if len(data) <= self.send_bytes else data[: self.send_bytes])
         except _NO_ROOM_TO_WRITE:
@@ -299,7 +303,6 @@ class Link:
         except Exception as failure:
             # A socket tells of a reset once. As a send was told, the end of the stream proves no body whole.
             self.end_is_failure = failure
-            self.failed = True
             self.drained = False
             raise
         self.bytes_sent += sent
@@ -308,8 +311,8 @@ class Link:
     async def send_rest(self, data: memoryview) -> None:
         """Send all of it, waiting where the socket is full.
 
-        Raises what the socket raised, and `WaitTimeoutError` after `wait_seconds` in which it took no byte. Cancelled
-        or failed, an unknown part of `data` was sent.
+        Raises what the socket raised, also while it was received from, and `WaitTimeoutError` after `wait_seconds` in
+        which it took no byte. Cancelled or failed, an unknown part of `data` was sent.
         """
         deadline = 0.0
         while data:
@@ -389,19 +392,14 @@ class Link:
             self._timer.cancel()
             self._timer = None
         with contextlib.suppress(Exception):
-            self.sock.unwrap()  # type: ignore[attr-defined]
+            self.sock.unwrap()  # type: ignore[attr-defined]  # what wrap_socket returns has it
         self.sock.close()
         self.failure = AbandonedError(f'the {left} was left')
-        self.failed = True
         self.kept = None
         self.drained = True
-        self.sock_recv = self.sock_send = self._refuse
         for waiter in (self._recv_waiter, self._send_waiter):
             if waiter is not None and not waiter.done():
                 waiter.set_exception(self.failure)
-
-    def _refuse(self, *_: object) -> NoReturn:
-        raise AbandonedError(str(self.failure))
 
 
 def is_lost(failure: OSError) -> bool:
