@@ -318,7 +318,7 @@ async def test_encode_refuses_trailers_that_cannot_be_sent(name: bytes, value: b
     chunks = []
     with pytest.raises(ValueError, match=re.escape(f'not a trailer that can be sent: {name!r}: {value!r}')):
         async for chunk in encode(body_of(b'-'), [(name, value)]):
-            chunks.append(chunk)  # noqa: PERF401
+            chunks.append(chunk)  # noqa: PERF401  what came before the error counts
     assert chunks == [b'1\r\n-\r\n']
 
 

@@ -998,7 +998,7 @@ async def test_errors_before_a_connection_is_there(clock: ClockLoop) -> None:
         waiting = asyncio.create_task(opened(pool, server).__aenter__())
         await clock.idle()
         clock.advance(20)
-        with pytest.raises(lowhaio.PoolTimeoutError, match='no place in 20 seconds: all 1 are in use') as no_place:
+        with pytest.raises(lowhaio.PoolTimeoutError, match='no place in 20 seconds: all 1 are taken') as no_place:
             await waiting
     with silent() as address:
         async with a_pool() as pool:

@@ -173,7 +173,7 @@ async def test_time_to_wait_for_a_place(full: tuple[lowhaio.Pool, lowhaio.Connec
     clock.advance(0.001)
     with pytest.raises(lowhaio.PoolTimeoutError) as caught:
         await entering
-    assert str(caught.value) == 'no place in 6 seconds: all 1 are in use'
+    assert str(caught.value) == 'no place in 6 seconds: all 1 are taken'
     assert issubclass(caught.type, TimeoutError)
     assert issubclass(caught.type, lowhaio.UnsentError)
     assert (caught.value.bytes_sent, caught.value.bytes_received, caught.value.reused) == (0, 0, False)

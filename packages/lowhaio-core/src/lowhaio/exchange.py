@@ -71,12 +71,12 @@ class Exchange:
     """The state of one request and its response on a link that its owner lends."""
 
     __slots__ = (
+        'body_left',
         'code',
         'complete',
         'cursor',
         'framing',
         'headers',
-        'left',
         'link',
         'method',
         'minor',
@@ -256,7 +256,7 @@ class Exchange:
             framing = _CLOSE
         self.framing = framing
         self.link.recv_bytes = self.link.chunk_bytes
-        self.left = length
+        self.body_left = length
         self.complete = framing is _LENGTH and not length
         self.persists = self.persists and said.persists and framing is not _CLOSE and framing is not _TUNNEL
         self.phase_after_headers = _BODY
@@ -478,11 +478,11 @@ async def recv_body(connection: Exchange, cursor: int) -> AsyncGenerator[bytes, 
             connection.fail(failure, 'the body')
         link.unread = b''
         if connection.framing is _LENGTH:
-            left = connection.left - len(data)
+            left = connection.body_left - len(data)
             if left < 0:
                 data, link.unread = data[:left], data[left:]
                 left = 0
-            connection.left = left
+            connection.body_left = left
             connection.complete = not left
             yield data
         else:

@@ -31,9 +31,9 @@ _FRAMING_NAMES = frozenset((b'connection', b'content-length', b'transfer-encodin
 
 # Most header lines of a server are the same from one response to the next. What they parse to is kept for lines with
 # these names, none of which carries anything private, for so many lines of so many bytes at most.
-_KEPT_LINES_MAX = 512
-_KEPT_LINE_BYTES = 128
-_KEPT_NAMES = _FRAMING_NAMES | frozenset(
+_REMEMBERED_MAX = 512
+_REMEMBERED_BYTES = 128
+_REMEMBERED_NAMES = _FRAMING_NAMES | frozenset(
     (
         b'accept-ranges',
         b'cache-control',
@@ -59,7 +59,7 @@ def shown(line: bytes) -> str:
 Field = tuple[bytes, bytes, int, tuple[bytes, ...]]
 """Name in lower case, value, bytes of the line with its CRLF; if it matters to framing, its elements, else nothing."""
 
-_kept_lines: dict[bytes, Field] = {}
+_remembered: dict[bytes, Field] = {}
 
 
 def parse_headers(block: bytes, limit: int) -> list[Field]:
@@ -69,8 +69,8 @@ def parse_headers(block: bytes, limit: int) -> list[Field]:
         for line in lines:
             if len(line) > limit:
                 raise RefusedError(f'header line of {len(line)} bytes, over the limit of {limit}: {shown(line)}')
-    kept = _kept_lines.get
-    return [kept(line) or parse_line(line) for line in lines]
+    remembered = _remembered.get
+    return [remembered(line) or parse_line(line) for line in lines]
 
 
 def parse_line(line: bytes) -> Field:
@@ -88,10 +88,10 @@ def parse_line(line: bytes) -> Field:
     value = value.strip(b' \t')
     elements = _elements(value) if name in _FRAMING_NAMES else ()
     field = name, value, len(line) + 2, elements
-    if name in _KEPT_NAMES and len(line) <= _KEPT_LINE_BYTES:
-        if len(_kept_lines) >= _KEPT_LINES_MAX:
-            _kept_lines.clear()
-        _kept_lines[line] = field
+    if name in _REMEMBERED_NAMES and len(line) <= _REMEMBERED_BYTES:
+        if len(_remembered) >= _REMEMBERED_MAX:
+            _remembered.clear()
+        _remembered[line] = field
     return field
 
 

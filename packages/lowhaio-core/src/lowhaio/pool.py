@@ -149,7 +149,7 @@ class Connection(exchange.Exchange):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         reusable = self.may_be_followed()
-        self._pool.give_back(self.take_back(), reusable=reusable)
+        self._pool.reclaim(self.take_back(), reusable=reusable)
 
 
 class Pool:
@@ -310,7 +310,7 @@ class Pool:
             self._grant(None)
             raise
 
-    def give_back(self, link: Link, *, reusable: bool) -> None:
+    def reclaim(self, link: Link, *, reusable: bool) -> None:
         """The end of a block."""
         if not self._usable:
             return
@@ -320,7 +320,7 @@ class Pool:
         elif self._queue:
             self._grant(link)
         else:
-            self._keep(link)
+            self._make_idle(link)
 
     # ---- places
 
@@ -340,7 +340,7 @@ class Pool:
             await self._wait(deadline, turn)
         except WaitTimeoutError:
             seconds = self._connect_seconds
-            raise PoolTimeoutError(f'no place in {seconds} seconds: all {self._places} are in use') from None
+            raise PoolTimeoutError(f'no place in {seconds} seconds: all {self._places} are taken') from None
         except AbandonedError as abandoned:
             raise of_kind(LocalProtocolError, f'waiting for a place: {abandoned}') from None
         except BaseException:
@@ -370,7 +370,7 @@ class Pool:
         if link is None or not self._usable:
             self._free += 1
         else:
-            self._keep(link)
+            self._make_idle(link)
 
     async def _wait(self, deadline: float, future: asyncio.Future[Any]) -> None:
         """Await a future until the deadline, or until the pool is left."""
@@ -428,7 +428,7 @@ class Pool:
 
     # ---- idle connections
 
-    def _keep(self, link: Link) -> None:
+    def _make_idle(self, link: Link) -> None:
         if not self._idle_seconds:
             self._close(link)
             self._free += 1
