@@ -25,25 +25,20 @@ _BARE_REQUEST = re.compile(
     + re.escape(TOKEN)
     + rb']++:[^\r\n]*+\r\n)*+\r\n'
 )
-# They are remembered until the headers end, so their number is limited; more than a few say nothing new.
+
+# Header lines that frame the message are held until the headers end, so their number is limited; more than a few say
+# nothing new.
 FRAMING_MAX = 100
 _FRAMING_NAMES = frozenset((b'connection', b'content-length', b'transfer-encoding'))
 
-# Most header lines of a server are the same from one response to the next. What they parse to is kept for lines with
-# these names, none of which carries anything private, for so many lines of so many bytes at most.
+# Most header lines of a server are the same from one response to the next. What they parse to is remembered for lines
+# with these names, none of which carries anything private, for so many lines of so many bytes at most.
 _REMEMBERED_MAX = 512
 _REMEMBERED_BYTES = 128
 _REMEMBERED_NAMES = _FRAMING_NAMES | frozenset(
-    (
-        b'accept-ranges',
-        b'cache-control',
-        b'content-encoding',
-        b'content-type',
-        b'date',
-        b'keep-alive',
-        b'server',
-        b'vary',
-    )
+    b'accept-ranges access-control-allow-origin alt-svc cache-control content-encoding content-type date keep-alive '
+    b'permissions-policy referrer-policy server strict-transport-security vary via x-content-type-options '
+    b'x-frame-options'.split()
 )
 
 
