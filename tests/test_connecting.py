@@ -446,8 +446,8 @@ async def test_context_that_checks_names_needs_one(client_tls: ssl.SSLContext) -
             await reached(pool, server.address, server.port, client_tls)
 
 
-@pytest.mark.parametrize('name', ['', '.', '.localhost', 'a' * 64 + '.com', 'nul\0'], ids=repr)
-async def test_name_that_ssl_refuses(name: str, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
+@pytest.mark.parametrize('name', ['', '.', '.localhost', 'a' * 64 + '.com', 'nul\0', b'localhost'], ids=repr)
+async def test_name_that_ssl_refuses(name: Any, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
     """What `wrap_socket` says comes out as it is, and costs no place."""
     async with scripted(answer, tls=server_tls) as server, small_pool(max=1) as pool:
         with pytest.raises((ValueError, TypeError)):

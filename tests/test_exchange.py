@@ -1110,21 +1110,43 @@ async def test_other_tasks_go_on_in_a_flood_of_headers() -> None:
             assert len(asked) >= 10
 
 
+HEADERS_OF_MANY_RECEIVES = b'HTTP/1.1 200 OK\r\n' + b'a: b\r\n' * 10_000 + b'\r\n'
+
+
+async def until_it_gives_a_turn(headers: AsyncIterator[tuple[bytes, bytes, int]]) -> tuple[asyncio.Future[Any], int]:
+    """The receive of a header that is in a turn of the loop, and the cursor of the header before."""
+    _, _, cursor = await anext(headers)
+    while True:
+        receiving = asyncio.ensure_future(anext(headers))
+        await asyncio.sleep(0)
+        if not receiving.done():
+            return receiving, cursor
+        _, _, cursor = receiving.result()
+
+
 async def test_block_left_in_a_turn_that_a_flood_of_headers_gives_to_others() -> None:
-    flood = b'HTTP/1.1 200 OK\r\n' + b'a: b\r\n' * 10_000
-    async with scripted(answering(flood)) as server, a_pool() as pool:
+    async with scripted(answering(HEADERS_OF_MANY_RECEIVES)) as server, a_pool() as pool:
         async with opened(pool, server) as connection:
             await pool.send(connection, GET)
             _, cursor = await pool.recv_status_line(connection)
-            headers = pool.recv_headers(connection, cursor)
-            await anext(headers)
-            receiving = asyncio.ensure_future(anext(headers))
-            await asyncio.sleep(0)
-            while receiving.done():
-                receiving = asyncio.ensure_future(anext(headers))
-                await asyncio.sleep(0)
+            receiving, _ = await until_it_gives_a_turn(pool.recv_headers(connection, cursor))
         with pytest.raises(lowhaio.SentLocalProtocolError, match='is over'):
             await receiving
+
+
+async def test_cancelled_in_a_turn_that_a_flood_of_headers_gives_to_others() -> None:
+    """No header is lost."""
+    async with scripted(answering(HEADERS_OF_MANY_RECEIVES)) as server, a_pool() as pool:
+        async with opened(pool, server) as connection:
+            await pool.send(connection, GET)
+            _, start = await pool.recv_status_line(connection)
+            receiving, cursor = await until_it_gives_a_turn(pool.recv_headers(connection, start))
+            receiving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await receiving
+            rest = [header async for header in pool.recv_headers(connection, cursor)]
+            assert len(rest) == 10_000 - (cursor - start) // len(b'a: b\r\n')
+            assert 0 < len(rest) < 10_000
 
 
 async def test_two_generators_of_headers() -> None:

@@ -28,7 +28,7 @@ from support.real import RealServer
 from support.retry import retried
 from support.scripted import Server, scripted
 from support.sockets import clients_of
-from support.stepping import cancelled_at
+from support.stepping import NEVER, cancelled_at
 
 REQUEST, RESPONSE = Direction
 GET = b'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
@@ -36,7 +36,6 @@ POST = b'POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello'
 HELLO = (b'200', b'hello')
 ECHO = (b'200', b'5 2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824')
 PLAIN = NonSSLContext()
-NEVER = 1_000_000
 WAITS = 500
 """More than any of these exchanges waits, byte by byte included, and far fewer than one that turns in circles."""
 
@@ -306,7 +305,6 @@ async def test_retry(try_: Try, harm: Harm, reused: bool, behind: RealServer, cl
             if reused:
                 await client.exchange(GET)
             pause_at = at if direction is REQUEST else None
-            exchange = functools.partial(client.exchange, try_.request, pause_at)
             exchange = functools.partial(client.exchange, try_.request, pause_at)
             attempts = asyncio.create_task(outcome_of(retried(exchange, idempotent=try_.idempotent)))
             if harm is Passage.stall:

@@ -55,10 +55,15 @@ async def body_after(
 
 async def body_of(pool: lowhaio.Pool, connection: lowhaio.Connection) -> AsyncIterator[bytes]:
     """The generator of the body of the response that comes next."""
+    return pool.recv_body(connection, await cursor_of_body(pool, connection))
+
+
+async def cursor_of_body(pool: lowhaio.Pool, connection: lowhaio.Connection) -> int:
+    """The cursor after the head of the response that comes next."""
     _, cursor = await pool.recv_status_line(connection)
     async for _, _, cursor in pool.recv_headers(connection, cursor):
         pass
-    return pool.recv_body(connection, cursor)
+    return cursor
 
 
 # 1. A place is owned by one block
@@ -434,20 +439,21 @@ async def test_8_memory_of_a_download_is_bounded() -> None:
     assert peak < 2**22  # of which the server's own pieces, in this process, are 1 MB each
 
 
-async def test_8_what_is_kept_while_sending_is_bounded() -> None:
-    """A server that answers without end while it reads nothing is not read without end."""
-    async with puppets() as server, small_pool(chunk_bytes=1000) as pool:
+@pytest.mark.parametrize(('chunk_bytes', 'kept'), [(1000, 1000), (1_000_000, 65536)])
+async def test_8_what_is_kept_while_sending_is_bounded(chunk_bytes: int, kept: int) -> None:
+    """A server that answers without end while it reads nothing is not read without end, and no more than for a head."""
+    async with puppets() as server, small_pool(chunk_bytes=chunk_bytes) as pool:
         async with pool.connection(server.address, server.port, PLAIN) as connection:
             sending = asyncio.create_task(pool.send(connection, b'POST / HTTP/1.1\r\n\r\n' + bytes(2**25)))
             await turns()
             sent = await server.do(0, sent_until_full)
             for _ in range(3):
                 await server.do(0, Peer.let_the_client_read)
-            assert sent > 2000 and not sending.done()
+            assert sent > 2 * kept and not sending.done()
             await server.do(0, Peer.reset)
             with pytest.raises(lowhaio.SentClosedError) as caught:
                 await sending
-            assert caught.value.bytes_received == 1000
+            assert caught.value.bytes_received == kept
 
 
 def sent_until_full(peer: Peer, least: int = 1) -> int:
@@ -705,6 +711,23 @@ async def test_11_bytes_that_nobody_reads_stay_in_the_kernel() -> None:
             async for data in body:
                 total += len(data)
             assert total == sent
+
+
+async def test_11_nothing_is_received_for_a_send_that_was_cancelled() -> None:
+    context = Wrapping(RecordingSocket)
+    async with puppets() as server, small_pool() as pool:
+        async with pool.connection(server.address, server.port, context) as connection:
+            sending = asyncio.create_task(pool.send(connection, b'POST / HTTP/1.1\r\n\r\n' + bytes(2**25)))
+            await turns()
+            sending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await sending
+            [sock] = context.sockets
+            asked = len(sock.asked)
+            await server.do(0, says(RESPONSE))
+            for _ in range(3):
+                await server.do(0, Peer.let_the_client_read)
+            assert len(sock.asked) == asked
 
 
 async def test_11_generator_between_two_pieces_stops_reading() -> None:
@@ -1047,9 +1070,7 @@ async def test_2_receive_in_its_turn_of_the_loop_is_still_a_receive() -> None:
             server.begin(0, reads_head)
             server.begin(0, says(b'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n'))
             await pool.send(connection, REQUEST)
-            _, cursor = await pool.recv_status_line(connection)
-            async for _, _, cursor in pool.recv_headers(connection, cursor):
-                pass
+            cursor = await cursor_of_body(pool, connection)
             server.now(0, says(b'10000\r\n' + bytes(0x10000) + b'\r\n0\r\n\r\n'))
             first = asyncio.create_task(received_pieces(pool, connection, cursor))
             await turns(1)
@@ -1219,9 +1240,7 @@ async def test_1_receive_cancelled_in_its_turn_of_the_loop() -> None:
             server.begin(0, reads_head)
             server.begin(0, says(b'HTTP/1.1 200 OK\r\ncontent-length: 81920\r\n\r\n'))
             await pool.send(connection, REQUEST)
-            _, cursor = await pool.recv_status_line(connection)
-            async for _, _, cursor in pool.recv_headers(connection, cursor):
-                pass
+            cursor = await cursor_of_body(pool, connection)
             server.now(0, says(bytes(81920)))
             got = 0
 

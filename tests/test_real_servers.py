@@ -212,6 +212,7 @@ async def test_server_closes_an_idle_connection(site: Site) -> None:
             await entered.send(connection, b'GET / HTTP/1.1\r\nhost: localhost\r\n\r\n')
             assert (await client.response(connection))[2] == b'hello'
             raw = socket.socket(fileno=os.dup(connection.socket.fileno()))
+        assert (await client.request(b'/'))[1] is True
         with raw:
             closed = asyncio.Event()
             asyncio.get_running_loop().add_reader(raw, closed.set)

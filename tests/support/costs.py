@@ -19,7 +19,7 @@ from lowhaio_nonssl import NonSSLContext
 
 from .pools import exchanged, small_pool
 from .scripted import Peer, Script, scripted
-from .stepping import cancelled_at
+from .stepping import NEVER, cancelled_at
 
 FILE = Path(__file__).parent.parent / 'costs.json'
 PYTHON = '.'.join(platform.python_version_tuple()[:2])
@@ -27,7 +27,6 @@ TOLERANCE = 1.02
 """What may be added before a test fails."""
 
 _RUNS = 4  # the first opens the connection, the next fill what is remembered
-_NEVER = 1_000_000
 
 Costs = dict[str, int]
 
@@ -44,7 +43,7 @@ async def of_a_request(headers: int) -> Costs:
 
         for _ in range(_RUNS):
             costs = await _counted(exchange)
-        costs['suspensions of the task'] = (await cancelled_at(exchange, _NEVER)).suspensions
+        costs['suspensions of the task'] = (await cancelled_at(exchange, NEVER)).suspensions
     return costs
 
 

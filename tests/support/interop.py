@@ -138,7 +138,7 @@ http {{
   server {{
     listen 127.0.0.1:{impatient};
     root "{folder}";
-    keepalive_timeout 300ms;
+    keepalive_timeout 1s;
   }}
 }}
 """

@@ -21,6 +21,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import dataclass
 from typing import Any, cast
 
+NEVER = 1_000_000
+"""A suspension that no coroutine here comes to: `cancelled_at(factory, NEVER)` counts them and cancels nothing."""
+
 
 @dataclass(frozen=True)
 class Outcome:

@@ -136,7 +136,7 @@ class ResponseFraming:
         """
         lengths = self.lengths
         first = lengths[0]
-        if not is_content_length(first) or (len(lengths) > 1 and lengths.count(first) != len(lengths)):
+        if not is_content_length(first) or lengths.count(first) != len(lengths):
             raise RefusedError(f'Content-Length is {shown(b", ".join(lengths))}')
         return int(first)
 

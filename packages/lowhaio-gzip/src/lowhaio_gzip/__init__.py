@@ -153,6 +153,7 @@ class _Identity:
         self._piece_bytes = piece_bytes
 
     def expand(self, received: bytes) -> Iterator[bytes]:
+        """The same bytes in pieces."""
         for start in range(0, len(received), self._piece_bytes):
             yield received[start : start + self._piece_bytes]
 
@@ -168,6 +169,7 @@ class _Inflater:
         self._stream = zlib.decompressobj(format_)
 
     def expand(self, received: bytes) -> Iterator[bytes]:
+        """What these bytes decode to, in pieces; `zlib.error` where they are not of the format."""
         for start in range(0, len(received), _SLICE_BYTES):
             rest = received[start : start + _SLICE_BYTES]
             while rest:
