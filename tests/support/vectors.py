@@ -94,7 +94,7 @@ def cut_short(name: str, section: str, response: bytes, request: bytes = GET) ->
 LENGTH_2 = (b'content-length', b'2')
 OK = b'HTTP/1.1 200 OK\r\n'
 NOT_A_STATUS_LINE = 'not a status line'
-NOT_A_HEADER = 'not a header line|a bare CR, a bare LF or a NUL'
+NOT_A_HEADER = 'not a header line'
 OVER_THE_LIMIT = f'limit (of|is) {LIMIT}'
 
 

@@ -28,13 +28,12 @@ from .errors import (
 )
 from .grammar import (
     FRAMING_MAX,
+    REQUEST,
     STATUS_LINE,
-    TOKEN,
     Field,
     RefusedError,
     RequestFraming,
     ResponseFraming,
-    is_bare_request,
     parse_headers,
     shown,
 )
@@ -145,14 +144,15 @@ class Exchange:
         if not untouched and not self.may_be_followed():
             raise self.error(LocalProtocolError, 'this connection takes no other request: leave its block')
         start = data if isinstance(data, bytes) else bytes(data[:HEAD_BYTES])
-        method = start[: start.find(b' ') + 1]
-        if len(method) < 2 or method[:-1].translate(None, TOKEN):
+        request = REQUEST.match(start)
+        if request is None:
             raise self.error(
                 LocalProtocolError, f'the first send of a request holds its method and a space, not {shown(start)}'
             )
         if again or not link.reading:
             self.check_silence()
-        if start is data and is_bare_request(data):
+        self.method, only_head = request.groups()
+        if only_head and start is data:
             self.request = None
         else:
             self.request = RequestFraming(link.chunk_bytes)
@@ -160,7 +160,6 @@ class Exchange:
         link.reused = True
         link.requests_left -= 1
         link.recv_bytes = link.head_bytes
-        self.method = method
         self.complete = False
         self.persists = True
         self.cursor = self.taken = 0

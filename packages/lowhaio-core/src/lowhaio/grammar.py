@@ -19,11 +19,20 @@ _LENGTH_DIGITS_MAX = 19
 # RFC 9112 section 7.1: chunk-size [ chunk-ext ] CRLF.
 CHUNK_LINE = re.compile(rb'([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\0\r\n]*)?\r\n')
 
-# A request that is only a head, of header lines that say nothing of framing or of the connection.
-_BARE_REQUEST = re.compile(
-    rb'[^\r\n]++\r\n(?:(?!(?i:connection|content-length|transfer-encoding))['
+# RFC 9112 section 5: field-line = field-name ":" OWS field-value OWS; the white space after the value stays on it here.
+# "No whitespace is allowed between the field name and colon" (section 5.1), and a line that continues the one before
+# (obs-fold, section 5.2) begins with white space, so that its name is no token either. "A recipient of such a bare CR
+# MUST consider that element to be invalid" (section 2.2); a bare LF is what two parsers disagree about.
+_HEADER_LINE = re.compile(rb'([' + re.escape(TOKEN) + rb']++):[ \t]*+([^\0\r\n]*+)')
+
+# How a request begins, and, in the second group, whether it is only a head, of header lines that say nothing of framing
+# or of the connection.
+REQUEST = re.compile(
+    rb'(['
     + re.escape(TOKEN)
-    + rb']++:[^\r\n]*+\r\n)*+\r\n'
+    + rb']++ )([^\r\n]*+\r\n(?:(?!(?i:connection|content-length|transfer-encoding))['
+    + re.escape(TOKEN)
+    + rb']++:[^\r\n]*+\r\n)*+\r\n\Z)?+'
 )
 
 # Header lines that frame the message are held until the headers end, so their number is limited; more than a few say
@@ -70,20 +79,17 @@ def parse_headers(block: bytes, limit: int) -> list[Field]:
 
 def parse_line(line: bytes) -> Field:
     """One header line without its CRLF."""
-    # "A recipient of such a bare CR MUST consider that element to be invalid" (RFC 9112 section 2.2). A bare LF is
-    # what two parsers disagree about; 2.2 lets a recipient take it for a line's end, and does not ask for it.
-    if b'\r' in line or b'\n' in line or b'\0' in line:
-        raise RefusedError(f'a bare CR, a bare LF or a NUL in {shown(line)}')
-    name, colon, value = line.partition(b':')
-    # "No whitespace is allowed between the field name and colon." (RFC 9112 section 5.1). A line that continues the
-    # one before (obs-fold, section 5.2) begins with white space, so its name is no token either.
-    if not name or not colon or name.translate(None, TOKEN):
+    parts = _HEADER_LINE.fullmatch(line)
+    if parts is None:
         raise RefusedError(f'not a header line: {shown(line)}')
+    name, value = parts.groups()
     name = name.lower()
-    value = value.strip(b' \t')
-    elements = _elements(value) if name in _FRAMING_NAMES else ()
-    field = name, value, len(line) + 2, elements
-    if name in _REMEMBERED_NAMES and len(line) <= _REMEMBERED_BYTES:
+    value = value.rstrip(b' \t')
+    size = len(line) + 2
+    if name not in _REMEMBERED_NAMES:
+        return name, value, size, ()
+    field = name, value, size, _elements(value) if name in _FRAMING_NAMES else ()
+    if size <= _REMEMBERED_BYTES:
         if len(_remembered) >= _REMEMBERED_MAX:
             _remembered.clear()
         _remembered[line] = field
@@ -144,11 +150,6 @@ class ResponseFraming:
 def is_content_length(value: bytes) -> bool:
     """Content-Length = 1*DIGIT (RFC 9110 section 8.6)."""
     return value.isdigit() and len(value) <= _LENGTH_DIGITS_MAX
-
-
-def is_bare_request(data: bytes) -> bool:
-    """Whether this is a whole request that is only a head, and whose head says nothing of framing or connection."""
-    return _BARE_REQUEST.fullmatch(data) is not None
 
 
 class RequestFraming:
