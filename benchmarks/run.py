@@ -7,15 +7,17 @@ See README.md beside this file.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
 import random
 import signal
 import ssl
+import struct
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from workloads import Workload, load_workloads
 
 HERE = Path(__file__).parent
 CLIENTS = {file.stem: file for file in sorted((HERE / 'clients').glob('*.txt'))}
+LATENCY = Path('/dev/cpu_dma_latency')  # the kernel's, and holds for as long as the file is open
 LOOPS = ('asyncio', 'uvloop')
 QUICK_CLIENTS = ('floor_loop', 'floor_blocking', 'lowhaio')
 QUICK_WORKLOADS = ('get_32', 'get_32_tls', 'download', 'download_tls')
@@ -41,6 +44,7 @@ def parse_arguments(clients: Sequence[str], workloads: Sequence[str]) -> argpars
     parser.add_argument('--seconds', type=float, default=3, help='the least length of a measurement, default 3')
     parser.add_argument('--megabytes', type=int, default=512, help='the size of a large body, default 512')
     parser.add_argument('--out', type=Path, default=HERE / 'results', help='the folder for the report')
+    parser.add_argument('--may-sleep', action='store_true', help='let idle cores sleep, as the system does otherwise')
     parser.add_argument(
         '--quick', action='store_true', help=f'{", ".join(QUICK_CLIENTS)} with {", ".join(QUICK_WORKLOADS)} only'
     )
@@ -50,7 +54,24 @@ def parse_arguments(clients: Sequence[str], workloads: Sequence[str]) -> argpars
     return arguments
 
 
-def describe_machine(server_cpu: int, client_cpu: int) -> dict[str, Any]:
+@contextlib.contextmanager
+def idle_cores(*, may_sleep: bool) -> Iterator[str]:
+    """What idle cores do meanwhile. Unless they may sleep, they are kept awake if this user may ask the kernel for it.
+
+    Who sends to a core that sleeps pays for waking it, on a virtual machine with as much as a whole request takes. That
+    would be charged to each client that leaves the server time to fall asleep, and to none that is faster.
+    """
+    with contextlib.ExitStack() as held:
+        awake = False
+        if not may_sleep:
+            with contextlib.suppress(OSError):
+                latency = held.enter_context(LATENCY.open('wb', buffering=0))
+                latency.write(struct.pack('=i', 0))
+                awake = True
+        yield 'kept awake' if awake else 'may sleep'
+
+
+def describe_machine(server_cpu: int, client_cpu: int, idle: str) -> dict[str, Any]:
     processor = 'unknown'
     for line in Path('/proc/cpuinfo').read_text().splitlines():
         if line.startswith('model name'):
@@ -60,6 +81,7 @@ def describe_machine(server_cpu: int, client_cpu: int) -> dict[str, Any]:
         'cores': os.cpu_count(),
         'client_core': client_cpu,
         'server_core': server_cpu,
+        'idle_cores': idle,
         'kernel': platform.release(),
         'python': platform.python_version(),
         'openssl': ssl.OPENSSL_VERSION,
@@ -117,7 +139,10 @@ def main() -> None:
             broken[client] = {'failed': str(error)}
     hanging: dict[tuple[str, str, str], dict[str, Any]] = {}
     measurements: list[dict[str, Any]] = []
-    with nginx(workloads, arguments.megabytes, server_cpu) as server:
+    with (
+        nginx(workloads, arguments.megabytes, server_cpu) as server,
+        idle_cores(may_sleep=arguments.may_sleep) as idle,
+    ):
         for number in range(1, arguments.rounds + 1):
             for workload in workloads:
                 turns = [(client, loop) for client in arguments.clients for loop in arguments.loop]
@@ -139,7 +164,7 @@ def main() -> None:
                     print(json.dumps(measurement), flush=True)
     results = {
         'date': datetime.now(UTC).isoformat(timespec='seconds'),
-        'machine': describe_machine(server_cpu, client_cpu),
+        'machine': describe_machine(server_cpu, client_cpu, idle),
         'rounds': arguments.rounds,
         'seconds': arguments.seconds,
         'megabytes': arguments.megabytes,
