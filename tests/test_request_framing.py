@@ -204,9 +204,8 @@ REQUESTS = [
     Request('a folded coding', head(b'transfer-encoding:', b'\tchunked') + b'0\r\n\r\n', whole=False),
     Request('no name beside a length', head(b': v', b'content-length: 2') + b'ok', whole=False),
     Request('a folded first line that hides a length', b'GET / HTTP/1.1\r\n content-length: 5\r\n\r\n', whole=False),
-    # Lines over the limit are not followed, so that a request can't make the core keep more than one line
-    Request('a line of the limit', head(b'content-length: 2', b'a: '.ljust(CHUNK_BYTES, b'x')) + b'ok', whole=True),
-    Request('a line over the limit', head(b'content-length: 2', b'a: '.ljust(999, b'x')) + b'ok', whole=False),
+    # What is received is limited by `chunk_bytes`, what is sent is not
+    Request('a line over the limit', head(b'content-length: 2', b'a: '.ljust(999, b'x')) + b'ok', whole=True),
 ]
 
 
@@ -247,6 +246,15 @@ async def test_every_part_of_a_request(data: bytes) -> None:
     """Wherever a request stops, it is not whole."""
     for at in range(data.find(b' ') + 1, len(data)):
         assert not await is_reused_after([data[:at]]), data[:at]
+
+
+@pytest.mark.parametrize('pieces', [1, 2, 100])
+@pytest.mark.parametrize(('line', 'reused'), [(65_000, True), (70_000, False)], ids=['below', 'above'])
+async def test_heads_below_and_above_64_kib(line: int, reused: bool, pieces: int) -> None:
+    """A head that is sent in pieces is kept until it is whole, so it is followed up to a limit."""
+    data = head(b'content-length: 2', b'a: '.ljust(line, b'x')) + b'ok'
+    size = len(data) // pieces + 1
+    assert await is_reused_after([data[at : at + size] for at in range(0, len(data), size)]) is reused
 
 
 @pytest.mark.parametrize('rest', [[b'56789'], [b'5', b'6', b'7', b'89']], ids=['at once', 'in pieces'])

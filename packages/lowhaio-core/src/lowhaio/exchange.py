@@ -143,19 +143,19 @@ class Exchange:
         untouched = not again and link.kept is None and link.failure is None
         if not untouched and not self.may_be_followed():
             raise self.error(LocalProtocolError, 'this connection takes no other request: leave its block')
-        start = data if isinstance(data, bytes) else bytes(data[:HEAD_BYTES])
-        request = REQUEST.match(start)
+        request = REQUEST.match(data, 0, HEAD_BYTES)
         if request is None:
+            start = shown(bytes(data[:HEAD_BYTES]))
             raise self.error(
-                LocalProtocolError, f'the first send of a request holds its method and a space, not {shown(start)}'
+                LocalProtocolError, f'the first send of a request holds its method and a space, not {start}'
             )
         if again or not link.reading:
             self.check_silence()
-        self.method, only_head = request.groups()
-        if only_head and start is data:
+        self.method, length, head_is_whole = request.groups()
+        if head_is_whole and int(length or 0) == len(data) - request.end():
             self.request = None
         else:
-            self.request = RequestFraming(link.chunk_bytes)
+            self.request = RequestFraming()
             self.request.feed(data)
         link.reused = True
         link.requests_left -= 1
@@ -183,7 +183,7 @@ class Exchange:
     def go_on(self, data: bytes | memoryview) -> None:
         """More bytes of the request that began."""
         if self.request is None:
-            self.request = RequestFraming(0)
+            self.request = RequestFraming()
             self.request.whole = True
         self.request.feed(data)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 # RFC 9110 section 5.6.2: token = 1*tchar.
 TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_TOKEN_CHARACTER = rb'[%b]' % re.escape(TOKEN)
 
 # RFC 9112 section 4: status-line = HTTP-version SP status-code SP [ reason-phrase ]. Servers leave out the second
 # space too. In a reason, and in a value, every byte is let through but NUL, CR and LF (RFC 9110 section 5.5).
@@ -23,17 +24,20 @@ CHUNK_LINE = re.compile(rb'([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\0\r\n]*)?\r\n')
 # "No whitespace is allowed between the field name and colon" (section 5.1), and a line that continues the one before
 # (obs-fold, section 5.2) begins with white space, so that its name is no token either. "A recipient of such a bare CR
 # MUST consider that element to be invalid" (section 2.2); a bare LF is what two parsers disagree about.
-_HEADER_LINE = re.compile(rb'([' + re.escape(TOKEN) + rb']++):[ \t]*+([^\0\r\n]*+)')
+_HEADER_LINE = re.compile(rb'(%b++):[ \t]*+([^\0\r\n]*+)' % _TOKEN_CHARACTER)
 
-# How a request begins, and, in the second group, whether it is only a head, of header lines that say nothing of framing
-# or of the connection.
+# How a request begins: its method, then, where the head is there whole and simple enough, Content-Length and the end.
+# Simple are header lines that say nothing of framing or of the connection, and one Content-Length at most.
+_SIMPLE_LINES = rb'(?:(?!(?i:connection|content-length|transfer-encoding))' + _TOKEN_CHARACTER + rb'++:[^\r\n]*+\r\n)*+'
 REQUEST = re.compile(
-    rb'(['
-    + re.escape(TOKEN)
-    + rb']++ )([^\r\n]*+\r\n(?:(?!(?i:connection|content-length|transfer-encoding))['
-    + re.escape(TOKEN)
-    + rb']++:[^\r\n]*+\r\n)*+\r\n\Z)?+'
+    rb'(%b++ )(?:[^\r\n]*+\r\n%b(?:(?i:content-length):[ \t]*+([0-9]{1,19})[ \t]*+\r\n%b)?+(\r\n))?+'
+    % (_TOKEN_CHARACTER, _SIMPLE_LINES, _SIMPLE_LINES)
 )
+
+# A request's head, or a line of its chunks, is collected up to so many bytes, as more than that no server takes, and so
+# many at once, as a large body may be in the same piece.
+_COLLECTED_MAX = 65536
+_COLLECTED_AT_ONCE = 1024
 
 # Header lines that frame the message are held until the headers end, so their number is limited; more than a few say
 # nothing new.
@@ -160,16 +164,15 @@ class RequestFraming:
     followed is `doubtful`, and its connection is not reused.
     """
 
-    __slots__ = ('_chunked', '_left', '_length', '_limit', '_line', '_next', 'close', 'doubtful', 'whole')
+    __slots__ = ('_chunked', '_end', '_left', '_next', '_part', 'close', 'doubtful', 'whole')
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self) -> None:
         self.whole = False
         self.close = False
         self.doubtful = False
-        self._limit = limit
-        self._line = b''
-        self._next: Callable[[RequestFraming, bytes], None] = RequestFraming._request_line
-        self._length: bytes | None = None
+        self._part = bytearray()
+        self._end = b'\r\n\r\n'
+        self._next: Callable[[RequestFraming, bytes], None] = RequestFraming._head
         self._chunked = False
         self._left = 0
 
@@ -185,45 +188,46 @@ class RequestFraming:
                 view = view[skipped:]
                 self.whole = not self._left and not self._chunked
             else:
-                view = self._feed_line(view)
+                view = self._collect(view)
 
-    def _feed_line(self, view: memoryview) -> memoryview:
-        piece = bytes(view[: self._limit])
-        taken = piece.find(b'\n') + 1 or len(piece)
-        self._line += piece[:taken]
-        if self._line.endswith(b'\n'):
-            line, self._line = self._line, b''
-            self._next(self, line)
-        elif len(self._line) > self._limit + 1:
+    def _collect(self, view: memoryview) -> memoryview:
+        """Take what belongs to the head, or to a line between chunks."""
+        part = self._part
+        before = len(part)
+        part += view[:_COLLECTED_AT_ONCE]
+        end = part.find(self._end, max(before - 3, 0)) + len(self._end)
+        if end < len(self._end):
+            self.doubtful = len(part) > _COLLECTED_MAX
+            return view[_COLLECTED_AT_ONCE:]
+        whole = bytes(part[:end])
+        part.clear()
+        self._next(self, whole)
+        return view[end - before :]
+
+    def _head(self, head: bytes) -> None:
+        start, _, block = head[:-4].partition(b'\r\n')
+        try:
+            fields = parse_headers(block, len(block)) if block else []
+        except RefusedError:
+            fields = []
             self.doubtful = True
-        return view[taken:]
-
-    def _request_line(self, _line: bytes) -> None:
-        self._next = RequestFraming._header
-
-    def _header(self, line: bytes) -> None:
-        if line == b'\r\n':
-            self._begin_body()
-            return
-        name, colon, value = line[:-2].lower().partition(b':')
-        value = value.strip(b' \t')
-        if not line.endswith(b'\r\n') or b'\r' in value or not name or not colon or name.translate(None, TOKEN):
+        length: bytes | None = None
+        for name, value, _, elements in fields:
+            if name == b'connection':
+                self.close = self.close or b'close' in elements
+            elif name == b'content-length':
+                self.doubtful = self.doubtful or not is_content_length(value) or length not in (None, value)
+                length = value
+            elif elements:
+                self.doubtful = self.doubtful or self._chunked or elements != (b'chunked',)
+                self._chunked = True
+        if b'\r' in start or b'\n' in start or (self._chunked and length is not None):
             self.doubtful = True
-        elif name == b'connection':
-            self.close = self.close or b'close' in [option.strip(b' \t') for option in value.split(b',')]
-        elif name == b'content-length':
-            self.doubtful = not is_content_length(value) or self._length not in (None, value)
-            self._length = value
-        elif name == b'transfer-encoding':
-            self.doubtful = self._chunked or value != b'chunked'
-            self._chunked = True
-
-    def _begin_body(self) -> None:
-        if self._chunked:
+        elif self._chunked:
+            self._end = b'\n'
             self._next = RequestFraming._chunk_size
-            self.doubtful = self._length is not None
-        else:
-            self._left = int(self._length or 0)
+        elif not self.doubtful:
+            self._left = int(length or 0)
             self.whole = not self._left
 
     def _chunk_size(self, line: bytes) -> None:
