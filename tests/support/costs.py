@@ -17,7 +17,7 @@ from typing import Any
 
 from lowhaio_nonssl import NonSSLContext
 
-from .pools import exchanged, small_pool
+from .pools import REQUEST, exchanged, small_pool
 from .scripted import Peer, Script, scripted
 from .stepping import NEVER, cancelled_at
 
@@ -30,16 +30,35 @@ _RUNS = 4  # the first opens the connection, the next fill what is remembered
 
 Costs = dict[str, int]
 
+_WITH_BODY = (
+    b'POST /items HTTP/1.1\r\nhost: localhost\r\naccept: */*\r\n'
+    b'content-type: application/json\r\ncontent-length: 8\r\n\r\n{"a": 1}'
+)
 
-async def of_a_request(headers: int) -> Costs:
-    """Of a GET on a connection that is used again, whose response has so many headers and five bytes of body."""
+KINDS = {
+    'a response with 1 headers': (REQUEST, 1),
+    'a response with 5 headers': (REQUEST, 5),
+    'a response with 20 headers': (REQUEST, 20),
+    'a request with a body': (_WITH_BODY, 5),
+    'a request with a body in chunks': (
+        _WITH_BODY.replace(b'content-length: 8', b'transfer-encoding: chunked').replace(
+            b'{"a": 1}', b'1\r\nx\r\n0\r\n\r\n'
+        ),
+        5,
+    ),
+}
+"""What is sent at once, and how many headers the response has."""
+
+
+async def of_an_exchange(request: bytes, headers: int) -> Costs:
+    """Of one on a connection that is used again, whose response has so many headers and five bytes of body."""
     plain = NonSSLContext()
     costs: Costs = {}
-    async with scripted(_answering(headers)) as server, small_pool() as pool:
+    async with scripted(_answering(len(request), headers)) as server, small_pool() as pool:
 
         async def exchange() -> None:
             async with pool.connection(server.address, server.port, plain) as connection:
-                await exchanged(pool, connection)
+                await exchanged(pool, connection, request)
 
         for _ in range(_RUNS):
             costs = await _counted(exchange)
@@ -47,11 +66,12 @@ async def of_a_request(headers: int) -> Costs:
     return costs
 
 
-def _answering(headers: int) -> Script:
+def _answering(size: int, headers: int) -> Script:
     fields = b''.join(b'x-header-%d: %d\r\n' % (number, number) for number in range(headers - 1))
 
     def answer(peer: Peer) -> None:
-        for _ in peer.heads():
+        for _ in range(_RUNS + 1):
+            peer.recv_exactly(size)
             peer.send(b'HTTP/1.1 200 OK\r\n' + fields + b'content-length: 5\r\n\r\nhello')
 
     return answer
@@ -83,7 +103,7 @@ async def _counted(exchange: Callable[[], Any]) -> Costs:
 
 async def of_all() -> dict[str, Costs]:
     """Of each kind of request that is compared."""
-    return {f'a response with {headers} headers': await of_a_request(headers) for headers in (1, 5, 20)}
+    return {kind: await of_an_exchange(request, headers) for kind, (request, headers) in KINDS.items()}
 
 
 def committed() -> dict[str, dict[str, Costs]]:
