@@ -219,6 +219,20 @@ async def test_5_one_receive_before_reuse() -> None:
             assert len(sock.asked) == asked + 1
 
 
+async def test_5_what_openssl_holds_is_found(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
+    """A byte too much, in the record of the response: nothing shows that it is there but OpenSSL."""
+
+    def script(peer: Peer) -> None:
+        for _ in peer.heads():
+            peer.send(RESPONSE + b'!')
+
+    async with scripted(script, tls=server_tls) as server, small_pool(chunk_bytes=len(RESPONSE)) as pool:
+        for _ in range(2):
+            async with pool.connection(server.address, server.port, client_tls, server_hostname=HOST) as connection:
+                assert await exchanged(pool, connection) == b'hello'
+                assert not connection.reused
+
+
 # 6. Truncation is never success
 
 

@@ -117,6 +117,7 @@ REQUESTS = [
     Request('an empty name', head(b': b'), whole=False),
     Request('a space before the colon of another header', head(b'b : c'), whole=False),
     Request('a folded line', head(b'b: c', b' d'), whole=False),
+    Request('a NUL in a value', head(b'b: c\0'), whole=False),
     Request('a control character in a name', head(b'\x0bcontent-length: 5'), whole=False),
     # Content-Length
     Request('length 0', head(b'content-length: 0'), whole=True),

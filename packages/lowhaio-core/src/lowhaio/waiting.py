@@ -36,6 +36,8 @@ TLS_RECORD_BYTES = 16384
 _READ = 0
 _WRITE = 1
 
+_receive_below_tls = socket.socket.recv
+
 _NOTHING_TO_READ = (BlockingIOError, ssl.SSLWantReadError)
 _NO_ROOM_TO_WRITE = (BlockingIOError, ssl.SSLWantWriteError)
 
@@ -213,8 +215,14 @@ class Link:
         return not self.unread and self.kept is None and self._recv_waiter is None
 
     def silent(self) -> bool:
-        """Of a link at rest: whether there is nothing to receive. If there is, the link is of no more use."""
+        """Of a link at rest: whether there is nothing to receive. If there is, the link is of no more use.
+
+        OpenSSL takes longer than the kernel to say so, and where it holds nothing, the kernel knows as well.
+        """
+        sock = self.sock
         try:
+            if type(sock) is ssl.SSLSocket and not sock.pending():
+                _receive_below_tls(sock, 1, socket.MSG_PEEK)
             self.kept = self.sock_recv(1)
             self.bytes_received += len(self.kept)
         except _NOTHING_TO_READ:

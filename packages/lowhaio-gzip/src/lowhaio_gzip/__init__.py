@@ -169,7 +169,7 @@ class _Inflater:
         self._stream = zlib.decompressobj(format_)
 
     def expand(self, received: bytes) -> Iterator[bytes]:
-        """What these bytes decode to, in pieces; `zlib.error` where they are not of the format."""
+        """What these bytes decode to, in pieces."""
         for start in range(0, len(received), _SLICE_BYTES):
             rest = received[start : start + _SLICE_BYTES]
             while rest:
