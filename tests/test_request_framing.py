@@ -472,7 +472,7 @@ async def test_sending_nothing(nothing: BytesLike) -> None:
 async def test_no_method_in_the_first_send(kind: type[bytes], data: bytes) -> None:
     """Refused before a byte is sent, and the same connection takes the right thing afterwards."""
     async with answering(len(head())) as server, a_pool(requests=1) as pool, opened(pool, server) as connection:
-        with pytest.raises(lowhaio.UnsentLocalProtocolError, match='holds its method and a space') as caught:
+        with pytest.raises(lowhaio.UnsentLocalProtocolError, match='begins with its method and a space') as caught:
             await pool.send(connection, kind(data))
         assert caught.value.bytes_sent == 0
         await pool.send(connection, head())

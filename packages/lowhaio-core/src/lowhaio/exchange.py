@@ -140,15 +140,12 @@ class Exchange:
         again = self.phase is not _IDLE
         if link.closed:
             self.fail(AbandonedError('the pool was left'), 'send')
-        untouched = not again and link.kept is None and link.failure is None
-        if not untouched and not self.may_be_followed():
+        if (again or link.kept is not None or link.failure is not None) and not self.may_be_followed():
             raise self.error(LocalProtocolError, 'this connection takes no other request: leave its block')
         request = REQUEST.match(data, 0, HEAD_BYTES)
         if request is None:
             start = shown(bytes(data[:HEAD_BYTES]))
-            raise self.error(
-                LocalProtocolError, f'the first send of a request holds its method and a space, not {start}'
-            )
+            raise self.error(LocalProtocolError, f'a request begins with its method and a space, not with {start}')
         if again or not link.reading:
             self.check_silence()
         self.method, length, head_is_whole = request.groups()

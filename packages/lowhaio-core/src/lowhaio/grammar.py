@@ -28,9 +28,7 @@ _HEADER_LINE = re.compile(rb'(%b++):[ \t]*+([^\0\r\n]*+)' % _TOKEN_CHARACTER)
 
 # How a request begins: its method, then, where the head is there whole and simple enough, Content-Length and the end.
 # Simple are header lines that say nothing of framing or of the connection, and one Content-Length at most.
-_SIMPLE_LINES = (
-    rb'(?:(?!(?i:connection|content-length|transfer-encoding))' + _TOKEN_CHARACTER + rb'++:[^\0\r\n]*+\r\n)*+'
-)
+_SIMPLE_LINES = rb'(?:(?!(?i:connection|content-length|transfer-encoding))%b++:[^\0\r\n]*+\r\n)*+' % _TOKEN_CHARACTER
 REQUEST = re.compile(
     rb'(%b++ )(?:[^\r\n]*+\r\n%b(?:(?i:content-length):[ \t]*+([0-9]{1,19})[ \t]*+\r\n%b)?+(\r\n))?+'
     % (_TOKEN_CHARACTER, _SIMPLE_LINES, _SIMPLE_LINES)

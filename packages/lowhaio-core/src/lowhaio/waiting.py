@@ -219,10 +219,9 @@ class Link:
 
         OpenSSL takes longer than the kernel to say so, and where it holds nothing, the kernel knows as well.
         """
-        sock = self.sock
         try:
-            if type(sock) is ssl.SSLSocket and not sock.pending():
-                _receive_below_tls(sock, 1, socket.MSG_PEEK)
+            if type(self.sock) is ssl.SSLSocket and not self.sock.pending():
+                _receive_below_tls(self.sock, 1, socket.MSG_PEEK)
             self.kept = self.sock_recv(1)
             self.bytes_received += len(self.kept)
         except _NOTHING_TO_READ:
