@@ -351,6 +351,12 @@ class Handshake:
         self._tls.write(data)
         return self._outgoing.read()
 
+    def close_notify(self) -> bytes:
+        """The record that says that no more comes."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._tls.unwrap()
+        return self._outgoing.read()
+
     def _answer(self) -> bytes:
         try:
             self._tls.do_handshake()
@@ -707,6 +713,41 @@ async def test_stream_that_ends_inside_of_a_record(
             await get(pool, server, client_tls)
         assert isinstance(raised.value, lowhaio.ClosedError)
         assert raised.value.bytes_received == 0
+
+
+async def test_close_notify_that_arrives_while_a_send_waits(authority: Authority, client_tls: ssl.SSLContext) -> None:
+    """The server answers early, says that no more comes, and reads on: only OpenSSL knows of it, and tells it once."""
+
+    def serve(peer: Peer) -> None:
+        if peer.number:
+            peer.start_tls(authority.server())
+            hello(peer)
+            return
+        handshake = Handshake(peer, authority.server())
+        peer.send(handshake.next_flight())
+        peer.send(handshake.next_flight())
+        peer.wait(waiting)
+        for record in (handshake.encrypted(HELLO), handshake.close_notify()):
+            peer.send(record)
+            peer.let_the_client_read()
+        peer.until_closed()
+
+    waiting = threading.Event()
+    body = bytes(2**25)
+    async with scripted(serve, serve) as server, lowhaio.connection_pool(**settings()) as pool:
+        async with pool.connection(server.address, server.port, client_tls, server_hostname=HOST) as connection:
+            sending = asyncio.create_task(
+                pool.send(connection, b'POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n' % len(body) + body)
+            )
+            await turns(200)  # each sends a quarter of a megabyte, until the socket is full
+            waiting.set()
+            await sending
+            code, cursor = await pool.recv_status_line(connection)
+            async for _, _, cursor in pool.recv_headers(connection, cursor):
+                pass
+            assert [piece async for piece in pool.recv_body(connection, cursor)] == [b'hello']
+            assert code == b'200'
+        assert await get(pool, server, client_tls) == (b'200', b'hello', False)
 
 
 async def test_record_that_was_changed_on_the_way(authority: Authority, client_tls: ssl.SSLContext) -> None:

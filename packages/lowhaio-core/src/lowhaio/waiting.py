@@ -285,7 +285,10 @@ class Link:
         if data:
             kept += data
             self.kept = kept
-        elif data is not None or self.failure is not None or self._recv_needs == _WRITE:
+        elif data is not None:
+            self.end_is_failure = EndedError()
+            self._pause()
+        elif self.failure is not None or self._recv_needs == _WRITE:
             self._pause()
 
     def _pause(self) -> None:
