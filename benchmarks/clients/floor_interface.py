@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from clients.floor_blocking import connect, exchange_length
-from clients.floor_loop import Wire
-from job import AsyncOperations, Job, NotOffered, Operations, Result
+from clients.floor_loop import Wire, idle_wires
+from job import AsyncOperations, Job, Operations, Result
 
 
 class Response:
@@ -78,24 +78,19 @@ class Pool:
 
 @contextlib.asynccontextmanager
 async def async_client(job: Job) -> AsyncIterator[AsyncOperations]:
-    if job.operation != 'get' or not job.reuse:
-        raise NotOffered('a floor for small responses on kept connections only')
-    loop = asyncio.get_running_loop()
-    with connect(job) as sock:
-        response = Response(sock, job.get_request)
-    wires = [Wire(connect(job), loop) for _ in range(job.connections)]
-    pool = Pool(response, wires.copy())
+    with idle_wires(job) as idle:
+        with connect(job) as sock:
+            response = Response(sock, job.get_request)
+        pool = Pool(response, idle)
 
-    async def get() -> Result:
-        headers = {}
-        async with pool.connection((), job.port, None, server_hostname=job.host) as connection:
-            await pool.send(connection, job.get_request)
-            code, cursor = await pool.recv_status_line(connection)
-            async for key, value, cursor in pool.recv_headers(connection, cursor):
-                headers[key] = value
-            pieces = [piece async for piece in pool.recv_body(connection, cursor)]
-        return int(code), len(b''.join(pieces))
+        async def get() -> Result:
+            headers = {}
+            async with pool.connection((), job.port, None, server_hostname=job.host) as connection:
+                await pool.send(connection, job.get_request)
+                code, cursor = await pool.recv_status_line(connection)
+                async for key, value, cursor in pool.recv_headers(connection, cursor):
+                    headers[key] = value
+                pieces = [piece async for piece in pool.recv_body(connection, cursor)]
+            return int(code), len(b''.join(pieces))
 
-    yield Operations(get)
-    for wire in wires:
-        wire.close()
+        yield Operations(get)

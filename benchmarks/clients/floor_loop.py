@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from clients.floor_blocking import connect, exchange_length
 from job import AsyncOperations, Job, NotOffered, Operations, Result
@@ -39,22 +39,28 @@ class Wire:
         self._sock.close()
 
 
-@contextlib.asynccontextmanager
-async def async_client(job: Job) -> AsyncIterator[AsyncOperations]:
+@contextlib.contextmanager
+def idle_wires(job: Job) -> Iterator[list[Wire]]:
+    """As many as the job has connections, to be taken out and put back."""
     if job.operation != 'get' or not job.reuse:
         raise NotOffered('a floor for small responses on kept connections only')
     loop = asyncio.get_running_loop()
-    with connect(job) as sock:
-        length = exchange_length(sock, job.get_request)
     wires = [Wire(connect(job), loop) for _ in range(job.connections)]
-    idle = wires.copy()
-
-    async def get() -> Result:
-        wire = idle.pop()
-        await wire.exchange(job.get_request, length)
-        idle.append(wire)
-        return 200, job.body_bytes
-
-    yield Operations(get)
+    yield wires.copy()
     for wire in wires:
         wire.close()
+
+
+@contextlib.asynccontextmanager
+async def async_client(job: Job) -> AsyncIterator[AsyncOperations]:
+    with idle_wires(job) as idle:
+        with connect(job) as sock:
+            length = exchange_length(sock, job.get_request)
+
+        async def get() -> Result:
+            wire = idle.pop()
+            await wire.exchange(job.get_request, length)
+            idle.append(wire)
+            return 200, job.body_bytes
+
+        yield Operations(get)

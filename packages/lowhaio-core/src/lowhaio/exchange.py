@@ -27,6 +27,7 @@ from .errors import (
     of_kind,
 )
 from .grammar import (
+    FOLLOWED_MAX,
     FRAMING_MAX,
     REQUEST,
     STATUS_LINE,
@@ -37,7 +38,7 @@ from .grammar import (
     parse_headers,
     shown,
 )
-from .waiting import HEAD_BYTES, AbandonedError, BusyError, EndedError, Link, LongLineError, WaitTimeoutError, is_lost
+from .waiting import AbandonedError, BusyError, EndedError, Link, LongLineError, WaitTimeoutError, is_lost
 
 
 class Phase(enum.Enum):
@@ -142,9 +143,9 @@ class Exchange:
             self.fail(AbandonedError('the pool was left'), 'send')
         if (again or link.kept is not None or link.failure is not None) and not self.may_be_followed():
             raise self.error(LocalProtocolError, 'this connection takes no other request: leave its block')
-        request = REQUEST.match(data, 0, HEAD_BYTES)
+        request = REQUEST.match(data, 0, FOLLOWED_MAX)
         if request is None:
-            start = shown(bytes(data[:HEAD_BYTES]))
+            start = shown(bytes(data[:FOLLOWED_MAX]))
             raise self.error(LocalProtocolError, f'a request begins with its method and a space, not with {start}')
         if again or not link.reading:
             self.check_silence()

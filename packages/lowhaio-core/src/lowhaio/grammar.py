@@ -35,9 +35,9 @@ REQUEST = re.compile(
     % (_TOKEN_CHARACTER, _SIMPLE_LINES, _SIMPLE_LINES)
 )
 
-# A request's head, or a line of its chunks, is collected up to so many bytes, as more than that no server takes, and so
-# many at once, as a large body may be in the same piece.
-_COLLECTED_MAX = 65536
+# A request's head, or a line of its chunks, is followed up to so many bytes, as more than that no server takes, and
+# collected so many at once, as a large body may be in the same piece.
+FOLLOWED_MAX = 65536
 _COLLECTED_AT_ONCE = 1024
 
 # Header lines that frame the message are held until the headers end, so their number is limited; more than a few say
@@ -198,7 +198,7 @@ class RequestFraming:
         part += view[:_COLLECTED_AT_ONCE]
         end = part.find(self._end, max(before - 3, 0)) + len(self._end)
         is_whole = end >= len(self._end)
-        self.doubtful = (end if is_whole else len(part)) > _COLLECTED_MAX
+        self.doubtful = (end if is_whole else len(part)) > FOLLOWED_MAX
         if self.doubtful or not is_whole:
             return view[_COLLECTED_AT_ONCE:]
         whole = bytes(part[:end])

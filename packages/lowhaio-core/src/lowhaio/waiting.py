@@ -134,7 +134,8 @@ class Link:
         self.unread = b''
         self.kept: bytes | bytearray | None = None
         self.drained = False
-        # A socket tells of a reset once and then of a clean end, so what it raised first is what holds from then on.
+        # A socket tells of a reset once and then of a clean end, so what it raised first is what holds from then on. An
+        # end is remembered as well: once a close_notify was received, only OpenSSL knows, which `silent` may not ask.
         self.failure: Exception | None = None
         self.end_is_failure: Exception | None = None
         self.bytes_sent = 0
@@ -255,6 +256,8 @@ class Link:
             return None
         self.bytes_received += len(data)
         self.drained = False
+        if not data:
+            self.end_is_failure = self.end_is_failure or EndedError()
         return data
 
     def _on_readable(self) -> None:
@@ -285,10 +288,7 @@ class Link:
         if data:
             kept += data
             self.kept = kept
-        elif data is not None:
-            self.end_is_failure = EndedError()
-            self._pause()
-        elif self.failure is not None or self._recv_needs == _WRITE:
+        elif data is not None or self.failure is not None or self._recv_needs == _WRITE:
             self._pause()
 
     def _pause(self) -> None:
