@@ -422,7 +422,7 @@ asyncio.run(main())
 def test_no_descriptor_left() -> None:
     """In a process of its own, as the limit is one of the process."""
     with socket.create_server(('127.0.0.1', 0)) as listener:
-        command = [sys.executable, '-X', 'dev', '-W', 'error', '-c', NO_DESCRIPTORS, str(listener.getsockname()[1])]
+        command = [sys.executable, '-W', 'error', '-c', NO_DESCRIPTORS, str(listener.getsockname()[1])]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (run.stdout.splitlines(), run.stderr) == ([f'OSError {errno.EMFILE}'] * 2 + ['connected'], '')
 
