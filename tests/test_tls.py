@@ -401,33 +401,34 @@ class Signal:
 
 @dataclass
 class CutShort:
-    """A server that sends the last of so many flights up to a byte, and then does something else."""
+    """A server that sends the last of so many flights up to a byte, and then something else than what is missing."""
 
     context: ssl.SSLContext
     flights: int
     cut: Callable[[bytes], int]
-    then: Callable[[Peer], None]
+    then: Callable[[Peer, bytes], None]
 
     def __call__(self, peer: Peer) -> None:
         handshake = Handshake(peer, self.context)
         for _ in range(self.flights - 1):
             peer.send(handshake.next_flight())
         flight = handshake.next_flight()
-        peer.send(flight[: self.cut(flight)])
-        self.then(peer)
+        length = self.cut(flight)
+        peer.send(flight[:length])
+        self.then(peer, flight[length:])
 
 
-def close_at_once(peer: Peer) -> None:
+def close_at_once(peer: Peer, _missing: bytes = b'') -> None:
     peer.close_without_close_notify()
 
 
-def reset(peer: Peer) -> None:
+def reset(peer: Peer, _missing: bytes) -> None:
     peer.let_the_client_read()
     peer.reset()
 
 
-def garbage(peer: Peer) -> None:
-    peer.send(b'\xff' * 20_000)
+def garbage(peer: Peer, missing: bytes) -> None:
+    peer.send(bytes(byte ^ 0xFF for byte in missing) + bytes(20_000))
     peer.until_closed()
 
 
@@ -445,7 +446,7 @@ async def test_handshake_that_stalls(
     """`max_wait_connection_seconds` bounds the handshake too, and the place goes back."""
     stalled = Signal()
 
-    def stall(peer: Peer) -> None:
+    def stall(peer: Peer, _missing: bytes) -> None:
         stalled.set()
         peer.until_closed()
 
