@@ -482,7 +482,7 @@ async def test_handshake_that_is_cut_short(
     version: ssl.TLSVersion,
     flight: int,
     cut: Callable[[bytes], int],
-    then: Callable[[Peer], None],
+    then: Callable[[Peer, bytes], None],
     error: type[lowhaio.LowhaioError],
     authority: Authority,
 ) -> None:
@@ -493,6 +493,26 @@ async def test_handshake_that_is_cut_short(
         lowhaio.connection_pool(**settings()) as pool,
     ):
         with pytest.raises(error, match=r'^TLS handshake with .* \(0 bytes sent, 0 received, new connection\)$'):
+            await get(pool, server, authority.client())
+        assert clients_of(server.port) == 0
+        assert await get(pool, good, authority.client()) == (b'200', b'hello', False)
+
+
+async def test_response_along_with_the_last_flight(authority: Authority) -> None:
+    """It was sent before the request, so it is not the response to it, although nobody had the time to look at it."""
+
+    def hasty(peer: Peer) -> None:
+        handshake = Handshake(peer, limited_to(authority.server(), TLS_1_2))
+        peer.send(handshake.next_flight())
+        peer.send(handshake.next_flight() + handshake.encrypted(HELLO))
+        peer.until_closed()
+
+    async with (
+        scripted(hasty) as server,
+        scripted(hello, tls=authority.server()) as good,
+        lowhaio.connection_pool(**settings()) as pool,
+    ):
+        with pytest.raises(lowhaio.UnsentRemoteProtocolError, match='the server sent something before the request'):
             await get(pool, server, authority.client())
         assert clients_of(server.port) == 0
         assert await get(pool, good, authority.client()) == (b'200', b'hello', False)
