@@ -1,4 +1,4 @@
-"""From addresses to a connected socket, and what the context makes of it.
+"""From addresses to a connected socket, TLS included.
 
 Nothing here knows of the pool or of time: `wait` awaits a future until the caller's deadline, or raises.
 """
@@ -7,6 +7,7 @@ import asyncio
 import errno
 import os
 import socket
+import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -126,8 +127,14 @@ class Race:
         complete(self._over)
 
 
-def wrapped(sock: socket.socket, context: WrapsSocket, server_hostname: str | None) -> socket.socket:
-    """What `context` makes of a connected socket, before the handshake. If it raises, the socket is closed."""
+async def secure(
+    loop: asyncio.AbstractEventLoop,
+    sock: socket.socket,
+    context: WrapsSocket,
+    server_hostname: str | None,
+    wait: Wait,
+) -> socket.socket:
+    """Wrap a connected socket and do the handshake. Left in any other way, the socket is closed."""
     try:
         # After a reset this raises, and the socket is still ours to close: SSLContext.wrap_socket would raise as well,
         # but keep it in the traceback.
@@ -136,7 +143,30 @@ def wrapped(sock: socket.socket, context: WrapsSocket, server_hostname: str | No
             sock, server_hostname=server_hostname, do_handshake_on_connect=False, suppress_ragged_eofs=False
         )
         sock.setblocking(False)
+        while True:
+            try:
+                sock.do_handshake()  # type: ignore[attr-defined]  # what wrap_socket returns has it
+            except ssl.SSLWantReadError:
+                await _ready(loop, loop.add_reader, loop.remove_reader, sock.fileno(), wait)
+            except ssl.SSLWantWriteError:
+                await _ready(loop, loop.add_writer, loop.remove_writer, sock.fileno(), wait)
+            else:
+                return sock
     except BaseException:
         sock.close()
         raise
-    return sock
+
+
+async def _ready(
+    loop: asyncio.AbstractEventLoop,
+    watch: Callable[..., None],
+    unwatch: Callable[[int], object],
+    fd: int,
+    wait: Wait,
+) -> None:
+    ready: asyncio.Future[None] = loop.create_future()
+    watch(fd, complete, ready)
+    try:
+        await wait(ready)
+    finally:
+        unwatch(fd)

@@ -147,7 +147,7 @@ class Exchange:
         if request is None:
             start = shown(bytes(data[:FOLLOWED_MAX]))
             raise self.error(LocalProtocolError, f'a request begins with its method and a space, not with {start}')
-        if again or not (link.reused and link.reading):
+        if again or not link.reading:
             self.check_silence()
         self.method, length, head_is_whole = request.groups()
         if head_is_whole and int(length or 0) == len(data) - request.end():

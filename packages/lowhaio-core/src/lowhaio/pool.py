@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from . import exchange
 from .addresses import Address, AddressInfo, Key, Target, WrapsSocket, alternated
-from .connecting import Race, RefusedByAllError, wrapped
+from .connecting import Race, RefusedByAllError, secure
 from .errors import (
     ClosedError,
     ConnectError,
@@ -392,16 +392,7 @@ class Pool:
         try:
             sock, address = await Race(self._loop, alternated(addresses)).run(wait)
             doing = f'TLS handshake with {address[1]}'
-            sock = wrapped(sock, target.context, target.server_hostname)
-            if not self._usable:
-                sock.close()
-                self.check_loop()
-            link = self._add(sock, addresses[address], target.context)
-            try:
-                await link.handshake(deadline)
-            except BaseException:
-                self._close(link)
-                raise
+            sock = await secure(self._loop, sock, target.context, target.server_hostname, wait)
         except WaitTimeoutError:
             raise ConnectTimeoutError(f'{doing}: not done within {self._connect_seconds} seconds') from None
         except AbandonedError as abandoned:
@@ -410,10 +401,10 @@ class Pool:
             raise ConnectError(f'no address could be connected to: {refused}') from refused.cause
         except OSError as failure:
             raise of_kind(ClosedError if is_lost(failure) else TLSError, f'{doing}: {failure}') from failure
-        return link
-
-    def _add(self, sock: socket.socket, key: Key, context: WrapsSocket) -> Link:
-        origin = self._origins.setdefault(key, Origin(key, context))
+        if not self._usable:
+            sock.close()
+            self.check_loop()
+        origin = self._origins.setdefault(addresses[address], Origin(addresses[address], target.context))
         link = Link(
             self._loop,
             sock,

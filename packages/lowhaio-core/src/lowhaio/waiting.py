@@ -1,9 +1,8 @@
 """Waiting on one connected socket: readiness, what TLS asks for, and the timer.
 
-A `Link` owns the socket from the TLS handshake to its close. It knows nothing of HTTP.
+A `Link` owns the socket from the end of the handshake to its close. It knows nothing of HTTP.
 
-Two operations may wait at once, one receive and one send; each is a future that a callback of the loop completes. The
-handshake, which comes before them, waits as a send does.
+Two operations may wait at once, one receive and one send; each is a future that a callback of the loop completes.
 
     reader registered   from the first wait to the close, but for the times in which bytes come and nobody wants them
     writer registered   only while something waits for it
@@ -118,8 +117,7 @@ class Link:
         self.sock_recv = sock.recv
         self.sock_send = sock.send
         self.send_bytes = TLS_RECORD_BYTES if isinstance(sock, ssl.SSLSocket) else sys.maxsize
-        self.chunk_bytes = chunk_bytes
-        self.recv_bytes = 0  # until a request begins
+        self.chunk_bytes = self.recv_bytes = chunk_bytes
         self.head_bytes = min(chunk_bytes, HEAD_BYTES)
         self.wait_seconds = wait_seconds
         self.closed = False
@@ -154,24 +152,6 @@ class Link:
         self._send_deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._calls = 0
-
-    async def handshake(self, deadline: float) -> None:
-        """Do the TLS handshake.
-
-        Raises what the socket raised, and `WaitTimeoutError` where it is not done by `deadline`, in the loop's time.
-        """
-        while True:
-            if self.failure is not None:
-                raise self.failure
-            try:
-                self.sock.do_handshake()  # type: ignore[attr-defined]  # what wrap_socket returns has it
-                break
-            except ssl.SSLWantReadError:
-                self._send_needs = _READ
-            except ssl.SSLWantWriteError:
-                self._send_needs = _WRITE
-            await self._until_sendable(deadline)
-        self._cancel_timer()
 
     # ---- receiving
 
@@ -281,6 +261,8 @@ class Link:
         return data
 
     def _on_readable(self) -> None:
+        if self._send_needs == _READ:
+            self._wake_sender()
         receiver = self._recv_waiter
         waiting = receiver is not None and not receiver.done()
         if receiver is not None and waiting and self._recv_needs == _READ:
@@ -293,10 +275,8 @@ class Link:
             self.on_unasked(self)
         elif not waiting and self._is_sending() and len(self.kept or b'') < self.recv_bytes:
             self._keep()
-        elif self._send_needs == _WRITE:
+        else:
             self._pause()
-        if self._send_needs == _READ:
-            self._wake_sender()
 
     def _is_sending(self) -> bool:
         return self._send_waiter is not None and not self._send_waiter.done()
@@ -409,11 +389,6 @@ class Link:
         if earliest:
             self._timer = self.loop.call_at(earliest, self._on_timer)
 
-    def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
     def close(self, left: str = 'block') -> None:
         """Say close_notify without waiting for the other side's, and close. Who waits in here learns what was left."""
         if self.closed:
@@ -423,7 +398,9 @@ class Link:
         if self._writing:
             self._writing = False
             self.loop.remove_writer(self._fd)
-        self._cancel_timer()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         with contextlib.suppress(Exception):
             self.sock.unwrap()  # type: ignore[attr-defined]  # what wrap_socket returns has it
         self.sock.close()
