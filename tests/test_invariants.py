@@ -961,6 +961,44 @@ async def test_handshake_wants_in_turns() -> None:
             assert context.sockets[0].wants == []
 
 
+async def test_send_whose_coroutine_is_closed() -> None:
+    """Without a loop that would run it to an end: nothing is left that the end of the block would fail."""
+    async with puppets() as server, small_pool() as pool:
+        async with pool.connection(server.address, server.port, NonSSLContext()) as connection:
+            sending = pool.send(connection, b'POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n' % (2**23) + bytes(2**23))
+            sending.send(None)
+            sending.close()
+
+
+ENDLESS = 30
+"""Seconds after which a wait that should have ended long ago is given up."""
+
+
+async def test_handshake_that_is_ready_in_every_turn_times_out() -> None:
+    """A wait that ends over and over, and not by the time, ends in time as well."""
+
+    class Handshaking(NonSSLSocket):
+        def do_handshake(self) -> None:
+            raise READ
+
+    async with puppets() as server, small_pool(max_wait_connection_seconds=0.1) as pool:
+        server.begin(0, says(b'x'))  # so that it is readable from now on
+        with pytest.raises(lowhaio.ConnectTimeoutError, match=r'^TLS handshake with .*: not done within 0.1 seconds$'):
+            async with asyncio.timeout(ENDLESS):
+                await pool.connection(server.address, server.port, Wrapping(Handshaking)).__aenter__()
+
+
+async def test_send_that_is_ready_in_every_turn_times_out() -> None:
+    context = Wrapping(Wanting)
+    async with puppets() as server, small_pool(max_wait_send_recv_seconds=0.1) as pool:
+        async with pool.connection(server.address, server.port, context) as connection:
+            context.sockets[0].blocked = READ
+            server.begin(0, says(b'x'))
+            with pytest.raises(lowhaio.UnsentTimeoutError, match=r'^send: not a byte for 0.1 seconds '):
+                async with asyncio.timeout(ENDLESS):
+                    await pool.send(connection, REQUEST)
+
+
 async def test_tls_bytes_one_by_one_cost_one_or_two_receives_each(
     server_tls: ssl.SSLContext, authority: Authority
 ) -> None:

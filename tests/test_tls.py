@@ -38,6 +38,7 @@ from support.scripted import ClientLeft, Peer, Script, Server, scripted
 from support.sockets import clients_of
 
 GET = b'GET / HTTP/1.1\r\nhost: localhost\r\n\r\n'
+CONNECT = b'CONNECT localhost:443 HTTP/1.1\r\nhost: localhost:443\r\n\r\n'
 HELLO = b'HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello'
 NOW = dt.datetime.now(dt.UTC)
 DAY = dt.timedelta(days=1)
@@ -516,6 +517,56 @@ async def test_response_along_with_the_last_flight(authority: Authority) -> None
             await get(pool, server, authority.client())
         assert clients_of(server.port) == 0
         assert await get(pool, good, authority.client()) == (b'200', b'hello', False)
+
+
+class Through:
+    """A context as a program may have its own: the handshake begins with a proxy (RFC 9110 section 9.3.6)."""
+
+    class Socket:
+        """Becomes another in the handshake."""
+
+        def __init__(self, sock: socket.socket, secured: Callable[[socket.socket], ssl.SSLSocket]) -> None:
+            self._sock = sock
+            self._secured = secured
+            self._asked = False
+            self._answer = b''
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._sock, name)
+
+        def do_handshake(self) -> None:
+            if not self._asked:
+                self._asked = True
+                self._sock.sendall(CONNECT)
+            while not isinstance(self._sock, ssl.SSLSocket):
+                try:
+                    self._answer += self._sock.recv(1)
+                except BlockingIOError:
+                    raise ssl.SSLWantReadError from None
+                if self._answer.endswith(b'\r\n\r\n'):
+                    self._sock = self._secured(self._sock)
+            self._sock.do_handshake()
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+
+    def wrap_socket(self, sock: socket.socket, **options: Any) -> Any:
+        return self.Socket(sock, lambda tunnel: self._context.wrap_socket(tunnel, **options))
+
+
+async def test_handshake_that_begins_with_a_proxy(authority: Authority) -> None:
+    """What `wrap_socket` returns is asked for `recv` and `send` after the handshake, in which it may become another."""
+
+    def proxy(peer: Peer) -> None:
+        assert peer.until(b'\r\n\r\n') == CONNECT
+        peer.send(b'HTTP/1.1 200 OK\r\n\r\n')
+        peer.start_tls(authority.server())
+        hello(peer)
+
+    context: Any = Through(authority.client())
+    async with scripted(proxy) as server, lowhaio.connection_pool(**settings()) as pool:
+        assert await get(pool, server, context) == (b'200', b'hello', False)
+        assert await get(pool, server, context) == (b'200', b'hello', True)
 
 
 # Certificates of clients

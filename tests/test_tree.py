@@ -24,7 +24,7 @@ import lowhaio
 ROOT = Path(__file__).parent.parent
 DISTRIBUTIONS = sorted(path.name for path in (ROOT / 'packages').iterdir())
 RECIPES = [name for name in DISTRIBUTIONS if name != 'lowhaio-core']
-MOST_LINES_OF_THE_CORE = 1471  # what it takes today, and a reason to delete something before it grows
+MOST_LINES_OF_THE_CORE = 1470  # what it takes today, and a reason to delete something before it grows
 
 every_package = pytest.mark.parametrize('distribution', DISTRIBUTIONS)
 every_recipe = pytest.mark.parametrize('distribution', RECIPES)

@@ -146,10 +146,8 @@ async def secure(
         while True:
             try:
                 sock.do_handshake()  # type: ignore[attr-defined]  # what wrap_socket returns has it
-            except ssl.SSLWantReadError:
-                await _ready(loop, loop.add_reader, loop.remove_reader, sock.fileno(), wait)
-            except ssl.SSLWantWriteError:
-                await _ready(loop, loop.add_writer, loop.remove_writer, sock.fileno(), wait)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as wants:
+                await _ready(loop, sock.fileno(), wants, wait)
             else:
                 return sock
     except BaseException:
@@ -157,13 +155,10 @@ async def secure(
         raise
 
 
-async def _ready(
-    loop: asyncio.AbstractEventLoop,
-    watch: Callable[..., None],
-    unwatch: Callable[[int], object],
-    fd: int,
-    wait: Wait,
-) -> None:
+async def _ready(loop: asyncio.AbstractEventLoop, fd: int, wants: ssl.SSLError, wait: Wait) -> None:
+    watch, unwatch = loop.add_reader, loop.remove_reader
+    if isinstance(wants, ssl.SSLWantWriteError):
+        watch, unwatch = loop.add_writer, loop.remove_writer
     ready: asyncio.Future[None] = loop.create_future()
     watch(fd, complete, ready)
     try:

@@ -376,6 +376,8 @@ class Pool:
         """Await a future until the deadline, or until the pool is left."""
         if not self._usable:
             raise AbandonedError('the pool was left')
+        if self._loop.time() >= deadline:
+            raise WaitTimeoutError
         timer = self._loop.call_at(deadline, _fail_if_pending, future)
         self._waits.add(future)
         try:

@@ -329,8 +329,14 @@ class Link:
             sent = self.try_send(data)
             if not sent:
                 self._calls = 0
-                deadline = deadline or self.loop.time() + self.wait_seconds
-                await self._until_sendable(deadline)
+                now = self.loop.time()
+                deadline = deadline or now + self.wait_seconds
+                if now >= deadline:
+                    raise WaitTimeoutError
+                try:
+                    await self._until_sendable(deadline)
+                finally:
+                    self._send_waiter = None
                 continue
             deadline = 0.0
             data = data[sent:]
@@ -365,10 +371,9 @@ class Link:
             self._on_readable()
 
     def _wake_sender(self) -> None:
-        waiter, self._send_waiter = self._send_waiter, None
         self._send_needs = _WRITE
-        if waiter is not None:
-            complete(waiter)
+        if self._send_waiter is not None:
+            complete(self._send_waiter)
 
     # ---- the timer, and the end
 
@@ -376,10 +381,7 @@ class Link:
         self._timer = None
         now = self.loop.time()
         earliest = 0.0
-        for waiter, deadline in (
-            (self._recv_waiter, self._recv_deadline),
-            (self._send_waiter, self._send_deadline),
-        ):
+        for waiter, deadline in ((self._recv_waiter, self._recv_deadline), (self._send_waiter, self._send_deadline)):
             if waiter is None or waiter.done():
                 continue
             if deadline <= now:
