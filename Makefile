@@ -62,7 +62,7 @@ test-wheels: wheels ## run the tests on the wheels, in a copy of this folder wit
 	$(WHEELS)/bin/python -m pip install --quiet --constraint constraints.txt --requirement $(WHEELS)/tools.txt
 	$(WHEELS)/bin/python -m pip install --quiet --no-index --no-deps dist/*.whl
 	mkdir $(WHEELS)/copy
-	tar --create --exclude='./.?*' --exclude='./packages/*/src' --exclude='./benchmarks/.venvs' --exclude=./dist --exclude=./site . | tar --extract --directory $(WHEELS)/copy
+	tar --create --exclude='./.?*' --exclude=__pycache__ --exclude='./packages/*/src' --exclude='./benchmarks/.venvs' --exclude=./dist --exclude=./site . | tar --extract --directory $(WHEELS)/copy
 	cd $(WHEELS)/copy && ../bin/python -m pytest $(ARGS)
 
 site: $(READY) ## build the documentation into site/; every warning is an error

@@ -22,9 +22,11 @@ def serving() -> Iterator[tuple[int, ssl.SSLContext]]:
     certificate = authority.issue_cert('localhost')
     ssl_context = ssl.create_default_context()
     authority.configure_trust(ssl_context)
-    with socket.create_server(('127.0.0.1', 0)) as free:
-        port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
+    with socket.socket() as reserved, tempfile.TemporaryDirectory() as folder:
+        # With this option, which granian sets as well, the two share the port, and nobody else can take it meanwhile.
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reserved.bind(('127.0.0.1', 0))
+        port = reserved.getsockname()[1]
         chain, key = Path(folder, 'chain.pem'), Path(folder, 'key.pem')
         certificate.private_key_pem.write_to_path(key)
         for pem in certificate.cert_chain_pems:

@@ -1,5 +1,6 @@
 """The programs of `make run`, run as a user runs them."""
 
+import os
 import re
 import subprocess
 import sys
@@ -12,7 +13,10 @@ EXAMPLES = Path(__file__).parent.parent / 'examples'
 
 def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, '-W', 'error', str(EXAMPLES / program), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = os.environ | {
+        'RES_OPTIONS': 'timeout:1 attempts:1'
+    }  # where no resolver answers, it takes a minute else
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
 def test_six_functions() -> None:

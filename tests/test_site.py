@@ -182,7 +182,7 @@ def test_every_block_of_code_has_its_button(visit: Visit) -> None:
 def test_dark_and_light(visit: Visit) -> None:
     """The page follows the system, and the button goes from one to the other and back; the choice is remembered."""
     page = visit.page
-    page.goto('/')
+    page.goto('/', wait_until='networkidle')  # what it still loads when it is left would count as failed
     body = page.locator('body')
     light = _background(page)
     expect(body).to_have_attribute('data-md-color-scheme', 'default')

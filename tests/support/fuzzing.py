@@ -359,7 +359,7 @@ async def player(limit: int = LIMIT, receive: Receive = receive, *, counts: bool
     counts: count the lines that it runs, which makes it slower.
     """
     wire = Wire()
-    settings = {'max_wait_connection_seconds': 5, 'max_idle_seconds': 60, 'max_wait_send_recv_seconds': 5}
+    settings = {'max_wait_connection_seconds': 60, 'max_idle_seconds': 60, 'max_wait_send_recv_seconds': 60}
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(Path(folder, 'socket')))
         listener.listen()

@@ -248,27 +248,27 @@ class Nginx:
         self._folder = folder
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
+        self._pid = int((folder / 'nginx.pid').read_text())
 
     def kill(self) -> None:
         """Stop it without regard for what is under way."""
-        pid = int((self._folder / 'nginx.pid').read_text()) if self._process is None else self._process.pid
-        os.kill(pid, signal.SIGTERM)
+        os.kill(self._pid, signal.SIGTERM)
 
     def start(self) -> None:
         """Wait for its end, and start it on the same ports."""
-        while self._listens():
-            time.sleep(0.01)  # the kernel has no event for a port of another process
+        os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)
         if self._process is not None:
-            self._process.wait(real.PATIENCE)
+            self._process.wait()
         program, conf = real.nginx_path(), self._folder / 'nginx.conf'
         assert program is not None
         self._process = subprocess.Popen(
             [program, '-p', str(self._folder), '-c', str(conf), '-e', str(self._folder / 'error.log')],
             stdin=subprocess.DEVNULL,
         )
+        self._pid = self._process.pid
         while not self._listens():
             assert self._process.poll() is None, 'nginx did not start again'
-            time.sleep(0.01)
+            time.sleep(0.01)  # the kernel has no event for a port of another process
 
     def _listens(self) -> bool:
         with socket.socket() as sock:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import getpass
 import itertools
-import os
 import shutil
 import socket
 import subprocess
@@ -129,9 +128,20 @@ HEADERS
 """.replace('HEADERS', _HEADERS)
 
 
+def _number_of_this_run() -> int:
+    """A number that no other run of the tests has: this process takes a name that goes with it, and keeps it."""
+    for number in range(200):
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as sock:
+            sock.bind(f'\0lowhaio tests {number}')
+            sock.detach()
+            return number
+    raise RuntimeError('200 other runs of the tests are under way')
+
+
 # Between a port being found free and being listened on, nobody else may take it. So each run of the tests has a hundred
 # of its own, below those that the kernel gives out by itself, and goes round in them.
-_PORTS = itertools.cycle(range(10_000 + os.getpid() % 200 * 100, 10_100 + os.getpid() % 200 * 100))
+_FIRST_PORT = 10_000 + 100 * _number_of_this_run()
+_PORTS = itertools.cycle(range(_FIRST_PORT, _FIRST_PORT + 100))
 
 
 def free_ports(count: int) -> list[int]:
