@@ -13,9 +13,8 @@ EXAMPLES = Path(__file__).parent.parent / 'examples'
 
 def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, '-W', 'error', str(EXAMPLES / program), *arguments]
-    environment = os.environ | {
-        'RES_OPTIONS': 'timeout:1 attempts:1'
-    }  # where no resolver answers, it takes a minute else
+    # The resolvers of a machine may be there and never answer.
+    environment = os.environ | {'RES_OPTIONS': 'timeout:1 attempts:1'}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 

@@ -983,7 +983,7 @@ async def test_handshake_that_is_ready_in_every_turn_times_out() -> None:
 
     async with puppets() as server, small_pool(max_wait_connection_seconds=0.1) as pool:
         server.begin(0, says(b'x'))  # so that it is readable from now on
-        with pytest.raises(lowhaio.ConnectTimeoutError, match=r'^TLS handshake with .*: not done within 0.1 seconds$'):
+        with pytest.raises(lowhaio.ConnectTimeoutError, match=r': not done within 0.1 seconds$'):
             async with asyncio.timeout(ENDLESS):
                 await pool.connection(server.address, server.port, Wrapping(Handshaking)).__aenter__()
 
@@ -993,10 +993,11 @@ async def test_send_that_is_ready_in_every_turn_times_out() -> None:
     async with puppets() as server, small_pool(max_wait_send_recv_seconds=0.1) as pool:
         async with pool.connection(server.address, server.port, context) as connection:
             context.sockets[0].blocked = READ
-            server.begin(0, says(b'x'))
+            sending = asyncio.create_task(pool.send(connection, REQUEST))
+            await asyncio.sleep(0)
+            server.begin(0, says(b'x'))  # after the look before the request
             with pytest.raises(lowhaio.UnsentTimeoutError, match=r'^send: not a byte for 0.1 seconds '):
-                async with asyncio.timeout(ENDLESS):
-                    await pool.send(connection, REQUEST)
+                await asyncio.wait_for(sending, ENDLESS)
 
 
 async def test_tls_bytes_one_by_one_cost_one_or_two_receives_each(
