@@ -256,9 +256,10 @@ class Nginx:
 
     def start(self) -> None:
         """Wait for its end, and start it on the same ports."""
-        os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)
-        if self._process is not None:
-            self._process.wait()
+        if self._process is None:
+            os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)
+        else:
+            self._process.wait(real.PATIENCE)
         program, conf = real.nginx_path(), self._folder / 'nginx.conf'
         assert program is not None
         self._process = subprocess.Popen(
