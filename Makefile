@@ -11,6 +11,8 @@ ARGS ?=
 SECONDS ?= 600
 UNDER ?=
 URL ?=
+NAME ?=
+IDEA ?= Not described yet
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -18,7 +20,7 @@ WHEELS := $(VENV)-wheels
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check format coverage wheels test-wheels site docs bench costs fuzz soak figures clean
+.PHONY: help setup run test check format coverage wheels test-wheels site docs bench costs fuzz soak recipe figures clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -82,6 +84,9 @@ fuzz: $(READY) ## fuzz the response path for SECONDS; see docs/reliability.md
 
 soak: $(READY) ## load the pool for some minutes; see docs/reliability.md
 	PYTHONPATH=tests $(BIN)/python soak/run.py $(ARGS)
+
+recipe: ## begin the recipe NAME: its package, test, page and rows; IDEA is its sentence
+	$(PYTHON) tools/recipe.py '$(NAME)' '$(IDEA)'
 
 figures: $(READY) ## count the vectors, faults and cancellations of the tests; see docs/reliability.md
 	PYTHONPATH=tests $(BIN)/python -m pytest -p support.figures --quiet $(addprefix tests/test_,$(addsuffix .py,wire fault_proxy cancellation conformance))

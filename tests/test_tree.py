@@ -74,11 +74,6 @@ def lines_of_code(source: str) -> int:
     return len(code - docstrings)
 
 
-def test_there_are_the_six_packages() -> None:
-    names = ['buffered', 'chunked', 'core', 'dict', 'gzip', 'nonssl']
-    assert [f'lowhaio-{name}' for name in names] == DISTRIBUTIONS
-
-
 @every_package
 def test_package_depends_on_nothing(distribution: str) -> None:
     """Neither in what it declares nor in what was installed."""

@@ -1,0 +1,3 @@
+"""One call for one request, from a URL to a status, headers and a body."""
+
+__all__: list[str] = []

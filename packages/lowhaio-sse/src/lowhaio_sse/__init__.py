@@ -1,0 +1,3 @@
+"""Server-sent events: a body of bytes to events."""
+
+__all__: list[str] = []
