@@ -32,8 +32,14 @@ class RefusedByAllError(Exception):
 class Race:
     """Connects to several addresses as RFC 8305 section 5 says: the first to connect wins, the others are closed."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, addresses: deque[Address]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        addresses: deque[Address],
+        prepare: Callable[[socket.socket], object] | None,
+    ) -> None:
         self._loop = loop
+        self._prepare = prepare
         self._waiting = addresses
         self._running: dict[int, tuple[socket.socket, Address]] = {}
         self._failures: list[tuple[object, OSError]] = []
@@ -83,6 +89,8 @@ class Race:
             sock.setblocking(False)
             if family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._prepare is not None:
+                self._prepare(sock)
             sock.connect(sockaddr)
         except OSError as failure:
             # EAGAIN is raised as BlockingIOError too: the queue of a Unix socket is full, and nothing is in progress.
@@ -145,11 +153,11 @@ async def secure(
         sock.setblocking(False)
         while True:
             try:
-                sock.do_handshake()  # type: ignore[attr-defined]  # what wrap_socket returns has it
+                replacement = sock.do_handshake()  # type: ignore[attr-defined]  # what wrap_socket returns has it
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as wants:
                 await _ready(loop, sock.fileno(), wants, wait)
             else:
-                return sock
+                return sock if replacement is None else replacement
     except BaseException:
         sock.close()
         raise

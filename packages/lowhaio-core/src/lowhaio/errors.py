@@ -28,8 +28,11 @@ class LowhaioError(Exception):
         bytes_sent: Bytes of this request that the socket accepted; over TLS, bytes before encryption.
         bytes_received: Bytes received since the request began; over TLS, bytes after decryption.
         reused: Whether an earlier request went over the same connection.
+        caller_erred: Whether the caller made a mistake, which sending again would only repeat.
 
     """
+
+    caller_erred = False
 
     def __init__(self, message: str, *, bytes_sent: int = 0, bytes_received: int = 0, reused: bool = False) -> None:
         super().__init__(message)
@@ -64,6 +67,8 @@ class RemoteProtocolError(LowhaioError):
 
 class LocalProtocolError(LowhaioError):
     """Kind: the caller used the functions out of order, with a stale cursor, or after the block was left."""
+
+    caller_erred = True
 
 
 class PoolTimeoutError(UnsentError, TimeoutError):

@@ -77,6 +77,7 @@ class Exchange:
         'cursor',
         'framing',
         'headers',
+        'line',
         'link',
         'method',
         'minor',
@@ -107,6 +108,24 @@ class Exchange:
         self.sending = False
         self.cursor = 0
         link.bytes_sent = link.bytes_received = 0
+
+    def held(self, name: str) -> Link:
+        """The link, for an attribute that there is only inside of the block."""
+        if self.phase is _OUTSIDE:
+            raise self.misused(name)
+        return self.link
+
+    def is_chunked(self) -> bool:
+        """Whether what `recv_body` yields is in the chunked coding."""
+        if self.phase is not _BODY:
+            raise self.misused('chunked')
+        return self.framing is _CHUNKED
+
+    def received_status_line(self) -> bytes:
+        """The status line received last."""
+        if self.phase is not _HEADERS and self.phase is not _BODY:
+            raise self.misused('status_line')
+        return self.line
 
     def take_back(self) -> Link:
         """End the block."""
@@ -201,6 +220,7 @@ class Exchange:
             )
         self.minor, self.code = line.groups()
         self.cursor = self.taken = self.taken + size
+        self.line = line[0][:-2]
         link.unread = link.unread[size:]
         self.seen = _NO_FIELDS
         self.headers = _NO_HEADERS

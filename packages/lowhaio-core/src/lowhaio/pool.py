@@ -75,14 +75,14 @@ def connection_pool(
         ValueError: A setting is out of range.
 
     """
-    _check_integer('max', max)
-    _check_integer('max_requests_per_connection', max_requests_per_connection)
-    _check_integer('chunk_bytes', chunk_bytes)
+    check_integer('max', max)
+    check_integer('max_requests_per_connection', max_requests_per_connection)
+    check_integer('chunk_bytes', chunk_bytes)
     if chunk_bytes > _CHUNK_BYTES_MAX:
         raise ValueError(f'chunk_bytes must be at most {_CHUNK_BYTES_MAX}, not {chunk_bytes}')
-    _check_seconds('max_wait_connection_seconds', max_wait_connection_seconds)
-    _check_seconds('max_wait_send_recv_seconds', max_wait_send_recv_seconds)
-    _check_seconds('max_idle_seconds', max_idle_seconds, zero=True)
+    check_seconds('max_wait_connection_seconds', max_wait_connection_seconds)
+    check_seconds('max_wait_send_recv_seconds', max_wait_send_recv_seconds)
+    check_seconds('max_idle_seconds', max_idle_seconds, zero=True)
     return Pool(
         places=max,
         connect_seconds=max_wait_connection_seconds,
@@ -93,14 +93,16 @@ def connection_pool(
     )
 
 
-def _check_integer(name: str, value: object) -> None:
+def check_integer(name: str, value: object) -> None:
+    """Refuse what is not a whole number from 1."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f'{name} must be an int, not {value!r}')
     if value < 1:
         raise ValueError(f'{name} must be at least 1, not {value}')
 
 
-def _check_seconds(name: str, value: object, *, zero: bool = False) -> None:
+def check_seconds(name: str, value: object, *, zero: bool = False) -> None:
+    """Refuse what is not a finite number of seconds."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f'{name} must be a number of seconds, not {value!r}')
     if not 0 <= value <= sys.float_info.max or (value == 0 and not zero):
@@ -117,7 +119,7 @@ class Connection(exchange.Exchange):
 
     """
 
-    __slots__ = ('_pool', '_target')
+    __slots__ = ('_pool', '_target', 'connect_seconds', 'place_seconds')
 
     def __init__(self, pool: 'Pool', target: Target) -> None:
         self.phase = _OUTSIDE
@@ -125,6 +127,41 @@ class Connection(exchange.Exchange):
         self.reused = False
         self._pool = pool
         self._target: Target | None = target
+        self.place_seconds: float | None = None
+        self.connect_seconds: float | None = None
+
+    @property
+    def chunked(self) -> bool:
+        """Whether what `recv_body` yields is in the chunked coding (RFC 9112 section 6.3). Known after the headers.
+
+        False where there is no body, whatever the headers say: after `HEAD`, 204 and 304. Raises `LocalProtocolError`
+        before the end of the headers.
+        """
+        return self.is_chunked()
+
+    @property
+    def status_line(self) -> bytes:
+        """The status line as received, without its CRLF: for its version and its reason.
+
+        Raises `LocalProtocolError` before one was received.
+        """
+        return self.received_status_line()
+
+    @property
+    def max_wait_send_recv_seconds(self) -> float:
+        """Seconds without a byte of progress, of this block. It begins with the pool's, and can be set.
+
+        Set, it takes effect at once, also for what waits already: counted from its last byte of progress. The next
+        block begins with the pool's again. Raises `LocalProtocolError` outside of the block.
+        """
+        return self.held('max_wait_send_recv_seconds').wait_seconds
+
+    @max_wait_send_recv_seconds.setter
+    def max_wait_send_recv_seconds(self, seconds: float) -> None:
+        link = self.held('max_wait_send_recv_seconds')
+        if seconds != link.wait_seconds:
+            check_seconds('max_wait_send_recv_seconds', seconds)
+            link.limit(seconds)
 
     @property
     def socket(self) -> socket.socket:
@@ -132,9 +169,7 @@ class Connection(exchange.Exchange):
 
         Raises `LocalProtocolError` outside of the block.
         """
-        if self.phase is _OUTSIDE:
-            raise self.misused('socket')
-        return self.link.sock
+        return self.held('socket').sock
 
     async def __aenter__(self) -> Self:
         target, self._target = self._target, None
@@ -142,7 +177,7 @@ class Connection(exchange.Exchange):
             raise of_kind(LocalProtocolError, 'this block was entered already: call pool.connection once for each')
         pool = self._pool
         pool.check_loop()
-        self.lend(pool.take_idle(target) or await pool.acquire(target))
+        self.lend(pool.take_idle(target) or await pool.acquire(target, self.place_seconds, self.connect_seconds))
         return self
 
     async def __aexit__(
@@ -223,6 +258,8 @@ class Pool:
         ssl_context: WrapsSocket,
         *,
         server_hostname: str | None = None,
+        max_wait_place_seconds: float | None = None,
+        max_wait_connect_seconds: float | None = None,
     ) -> Connection:
         """A connection, for `async with`: an idle one that fits, or a new one.
 
@@ -236,6 +273,9 @@ class Pool:
             port: The port, for every address; not used for `AF_UNIX`.
             ssl_context: An `ssl.SSLContext`, or any object with its `wrap_socket`, such as `NonSSLContext`.
             server_hostname: The host name for SNI and for the check of the certificate.
+            max_wait_place_seconds: Seconds for the wait for a place, in place of the pool's limit.
+            max_wait_connect_seconds: Seconds for the connect and the handshake, counted from when there is a place, in
+                place of the pool's limit.
 
         Raises:
             PoolTimeoutError: No place came free in time.
@@ -263,7 +303,14 @@ class Pool:
             or target.server_hostname != server_hostname
         ):
             target = self._target = Target(entries, port, ssl_context, server_hostname)
-        return Connection(self, target)
+        connection = Connection(self, target)
+        if max_wait_place_seconds is not None:
+            check_seconds('max_wait_place_seconds', max_wait_place_seconds)
+            connection.place_seconds = max_wait_place_seconds
+        if max_wait_connect_seconds is not None:
+            check_seconds('max_wait_connect_seconds', max_wait_connect_seconds)
+            connection.connect_seconds = max_wait_connect_seconds
+        return connection
 
     # ---- what a Connection asks for
 
@@ -296,16 +343,18 @@ class Pool:
             self._grant(None)
         return None
 
-    async def acquire(self, target: Target) -> Link:
+    async def acquire(self, target: Target, place_seconds: float | None, connect_seconds: float | None) -> Link:
         """Wait for a place, and open a connection if it comes without one."""
         addresses = target.addresses()
-        deadline = self._loop.time() + self._connect_seconds
-        link = await self._place(target, deadline)
+        begun = self._loop.time()
+        link = await self._place(target, begun, self._connect_seconds if place_seconds is None else place_seconds)
         if link is not None:
             return link
         try:
             self.check_loop()
-            return await self._open(addresses, target, deadline)
+            if connect_seconds is None:
+                return await self._open(addresses, target, begun, self._connect_seconds)
+            return await self._open(addresses, target, self._loop.time(), connect_seconds)
         except BaseException:
             self._grant(None)
             raise
@@ -314,6 +363,8 @@ class Pool:
         """The end of a block."""
         if not self._usable:
             return
+        if link.wait_seconds is not self._transfer_seconds:
+            link.limit(self._transfer_seconds)
         if not reusable:
             self._close(link)
             self._grant(None)
@@ -324,7 +375,7 @@ class Pool:
 
     # ---- places
 
-    async def _place(self, target: Target, deadline: float) -> Link | None:
+    async def _place(self, target: Target, begun: float, seconds: float) -> Link | None:
         """Own a place: with a connection that fits, or without one."""
         if self._free:
             self._free -= 1
@@ -337,9 +388,8 @@ class Pool:
         turn: asyncio.Future[Link | None] = self._loop.create_future()
         self._queue[turn] = target
         try:
-            await self._wait(deadline, turn)
+            await self._wait(begun + seconds, turn)
         except WaitTimeoutError:
-            seconds = self._connect_seconds
             raise PoolTimeoutError(f'no place in {seconds} seconds: all {self._places} are taken') from None
         except AbandonedError as abandoned:
             raise of_kind(LocalProtocolError, f'waiting for a place: {abandoned}') from None
@@ -388,15 +438,17 @@ class Pool:
 
     # ---- connections
 
-    async def _open(self, addresses: dict[Address, Key], target: Target, deadline: float) -> Link:
-        wait = functools.partial(self._wait, deadline)
+    async def _open(self, addresses: dict[Address, Key], target: Target, begun: float, seconds: float) -> Link:
+        wait = functools.partial(self._wait, begun + seconds)
         doing = 'connecting to ' + ', '.join(str(sockaddr) for _, sockaddr in addresses)
         try:
-            sock, address = await Race(self._loop, alternated(addresses)).run(wait)
+            sock, address = await Race(
+                self._loop, alternated(addresses), getattr(target.context, 'prepare_socket', None)
+            ).run(wait)
             doing = f'TLS handshake with {address[1]}'
             sock = await secure(self._loop, sock, target.context, target.server_hostname, wait)
         except WaitTimeoutError:
-            raise ConnectTimeoutError(f'{doing}: not done within {self._connect_seconds} seconds') from None
+            raise ConnectTimeoutError(f'{doing}: not done within {seconds} seconds') from None
         except AbandonedError as abandoned:
             raise of_kind(LocalProtocolError, f'{doing}: {abandoned}') from None
         except RefusedByAllError as refused:

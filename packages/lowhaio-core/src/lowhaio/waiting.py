@@ -324,35 +324,36 @@ class Link:
         Raises what the socket raised, also while it was received from, and `WaitTimeoutError` after `wait_seconds` in
         which it took no byte. Cancelled or failed, an unknown part of `data` was sent.
         """
-        deadline = 0.0
+        stalled_at: float | None = None
         while data:
             sent = self.try_send(data)
             if not sent:
                 self._calls = 0
                 now = self.loop.time()
-                deadline = deadline or now + self.wait_seconds
-                if now >= deadline:
+                if stalled_at is None:
+                    stalled_at = now
+                    self._send_deadline = now + self.wait_seconds
+                if now >= self._send_deadline:
                     raise WaitTimeoutError
                 try:
-                    await self._until_sendable(deadline)
+                    await self._until_sendable()
                 finally:
                     self._send_waiter = None
                 continue
-            deadline = 0.0
+            stalled_at = None
             data = data[sent:]
             self._calls += 1
             if self._calls >= CALLS_PER_TURN:
                 self._calls = 0
                 await asyncio.sleep(0)
 
-    def _until_sendable(self, deadline: float) -> asyncio.Future[None]:
+    def _until_sendable(self) -> asyncio.Future[None]:
         waiter = self._send_waiter = self.loop.create_future()
         if self._send_needs == _WRITE:
             self._watch_writable()
         self.watch()
-        self._send_deadline = deadline
         if self._timer is None:
-            self._timer = self.loop.call_at(deadline, self._on_timer)
+            self._timer = self.loop.call_at(self._send_deadline, self._on_timer)
         return waiter
 
     def _watch_writable(self) -> None:
@@ -390,6 +391,16 @@ class Link:
                 earliest = min(earliest or deadline, deadline)
         if earliest:
             self._timer = self.loop.call_at(earliest, self._on_timer)
+
+    def limit(self, seconds: float) -> None:
+        """Let a wait last so many seconds from here on, counted from its last byte of progress."""
+        longer = seconds - self.wait_seconds
+        self.wait_seconds = seconds
+        self._recv_deadline += longer
+        self._send_deadline += longer
+        if self._timer is not None:
+            self._timer.cancel()
+            self._on_timer()
 
     def close(self, left: str = 'block') -> None:
         """Say close_notify without waiting for the other side's, and close. Who waits in here learns what was left."""
