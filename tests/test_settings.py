@@ -223,7 +223,7 @@ async def test_time_to_shake_hands(
             with pytest.raises(lowhaio.ConnectTimeoutError) as caught:
                 await entering
             await server.do(0, Peer.until_closed)
-    assert str(caught.value) == f'TLS handshake with {server.address[0][4]}: not done within 6 seconds'
+    assert str(caught.value) == f'handshake with {server.address[0][4]}: not done within 6 seconds'
 
 
 # max_requests_per_connection

@@ -260,7 +260,7 @@ async def refusal(refused: Refused, authority: Authority) -> AsyncIterator[lowha
             await get(pool, server, refused.client, refused.name)
         error = raised.value
         assert (error.bytes_sent, error.bytes_received, error.reused) == (0, 0, False)
-        assert f'TLS handshake with {server.address[0][4]}' in str(error)
+        assert f'handshake with {server.address[0][4]}' in str(error)
         cause = error.__cause__
         assert isinstance(cause, ssl.SSLError)
         assert (type(cause), cause.reason) == (type(expected), expected.reason)
@@ -463,7 +463,7 @@ async def test_handshake_that_stalls(
         await clock.idle()
         assert not attempt.done()
         clock.advance(1)
-        with pytest.raises(lowhaio.ConnectTimeoutError, match=r'^TLS handshake with .*: not done within 60 seconds$'):
+        with pytest.raises(lowhaio.ConnectTimeoutError, match=r'^handshake with .*: not done within 60 seconds$'):
             await attempt
         assert clients_of(server.port) == 0
         assert await get(pool, good, authority.client()) == (b'200', b'hello', False)
@@ -493,7 +493,7 @@ async def test_handshake_that_is_cut_short(
         scripted(hello, tls=authority.server()) as good,
         lowhaio.connection_pool(**settings()) as pool,
     ):
-        with pytest.raises(error, match=r'^TLS handshake with .* \(0 bytes sent, 0 received, new connection\)$'):
+        with pytest.raises(error, match=r'^handshake with .* \(0 bytes sent, 0 received, new connection\)$'):
             await get(pool, server, authority.client())
         assert clients_of(server.port) == 0
         assert await get(pool, good, authority.client()) == (b'200', b'hello', False)

@@ -2,7 +2,7 @@
 
 import socket
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from typing import Any, Protocol
 
 Address = tuple[int, Any]
@@ -32,22 +32,44 @@ class WrapsSocket(Protocol):
         """A socket that has `do_handshake` and `unwrap`, and takes over the descriptor of `sock`."""
 
 
+class Origin:
+    """The idle connections that share a key. The context is kept alive, as its identity is part of the key."""
+
+    __slots__ = ('__weakref__', 'context', 'idle')
+
+    def __init__(self, context: WrapsSocket) -> None:
+        self.context = context
+        self.idle: list[Any] = []
+
+
 class Target:
     """What one call of `Pool.connection` asks for."""
 
-    __slots__ = ('context', 'entries', 'keys', 'port', 'server_hostname')
+    __slots__ = ('context', 'entries', 'origins', 'port', 'server_hostname')
 
     def __init__(
-        self, entries: str | tuple[AddressInfo, ...], port: int, context: WrapsSocket, server_hostname: str | None
+        self,
+        entries: str | tuple[AddressInfo, ...],
+        port: int,
+        context: WrapsSocket,
+        server_hostname: str | None,
+        known: MutableMapping[Key, Origin],
     ) -> None:
         self.entries = entries
         self.port = port
         self.context = context
         self.server_hostname = server_hostname
+        if not isinstance(entries, str) and not all(isinstance(info, tuple) and len(info) == 5 for info in entries):
+            raise not_addresses(entries)
         hosts = (entries,) if isinstance(entries, str) else [_host(i[0], i[4]) for i in entries if i[1] == _STREAM]
-        self.keys: list[Key] = [(host, port, id(context), server_hostname) for host in hosts]
+        self.origins = [known.setdefault((host, port, id(context), server_hostname), Origin(context)) for host in hosts]
 
-    def addresses(self) -> dict[Address, Key]:
+    @property
+    def server_name(self) -> str | None:
+        """The host name for TLS: "represented [...] without a trailing dot" (RFC 6066 section 3)."""
+        return None if self.server_hostname is None else self.server_hostname.removesuffix('.')
+
+    def addresses(self) -> dict[Address, Origin]:
         """What to connect to, with the key of each; refused here if it can't be connected to at all."""
         if not hasattr(self.context, 'wrap_socket'):
             raise TypeError(
@@ -59,18 +81,23 @@ class Target:
         if self.server_hostname is not None and not _is_host_name(self.server_hostname):
             raise ValueError(f'server_hostname is {self.server_hostname!r}, which is not a host name')
         if isinstance(self.entries, str):
-            return {numeric_address(self.entries, self.port): self.keys[0]}
+            return {numeric_address(self.entries, self.port): self.origins[0]}
         streams = [info for info in self.entries if info[1] == _STREAM]
         if not streams:
             raise ValueError(f'ip_address has no address for a stream socket: {self.entries!r}')
-        addresses: dict[Address, Key] = {}
-        for (family, _, _, _, sockaddr), key in zip(streams, self.keys, strict=True):
+        addresses: dict[Address, Origin] = {}
+        for (family, _, _, _, sockaddr), origin in zip(streams, self.origins, strict=True):
             if family in _INTERNET:
                 numeric_address(sockaddr[0], self.port)
-                addresses.setdefault((family, (sockaddr[0], self.port, *sockaddr[2:])), key)
+                addresses.setdefault((family, (sockaddr[0], self.port, *sockaddr[2:])), origin)
             else:
-                addresses.setdefault((family, sockaddr), key)
+                addresses.setdefault((family, sockaddr), origin)
         return addresses
+
+
+def not_addresses(value: object) -> TypeError:
+    """The error of a caller who passed something else."""
+    return TypeError(f'ip_address must be what loop.getaddrinfo returned, or one IP address as a str, not {value!r}')
 
 
 def _is_host_name(name: str) -> bool:

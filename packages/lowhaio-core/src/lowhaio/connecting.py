@@ -1,6 +1,7 @@
 """From addresses to a connected socket, TLS included.
 
-Nothing here knows of the pool or of time: `wait` awaits a future until the caller's deadline, or raises.
+Nothing here knows of the pool or of time: `wait` awaits a future until the caller's deadline, or raises. In a fork of
+the process that connects, nothing here touches the loop, which both share.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from .addresses import Address, WrapsSocket
 from .waiting import complete
@@ -17,15 +19,14 @@ from .waiting import complete
 # RFC 8305 section 5: "One recommended value for a default delay is 250 milliseconds."
 ATTEMPT_DELAY_SECONDS = 0.25
 
-Wait = Callable[[asyncio.Future[None]], Awaitable[None]]
+Wait = Callable[[asyncio.Future[Any]], Awaitable[object]]
 
 
 class RefusedByAllError(Exception):
     """No address could be connected to."""
 
-    def __init__(self, failures: list[tuple[object, OSError]]) -> None:
-        super().__init__('; '.join(f'{address}: {failure}' for address, failure in failures))
-        causes = [failure for _, failure in failures]
+    def __init__(self, message: str, causes: list[OSError]) -> None:
+        super().__init__(message)
         self.cause = causes[0] if len(causes) == 1 else ExceptionGroup('every address failed', causes)
 
 
@@ -43,10 +44,12 @@ class Race:
         self._waiting = addresses
         self._running: dict[int, tuple[socket.socket, Address]] = {}
         self._failures: list[tuple[object, OSError]] = []
+        self._silent: list[object] = []
         self._mistake: Exception | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._winner: tuple[socket.socket, Address] | None = None
         self._over: asyncio.Future[None] = loop.create_future()
+        self._process = os.getpid()
 
     async def run(self, wait: Wait) -> tuple[socket.socket, Address]:
         """The socket of the winner, and its address. Left in any other way, no socket stays open."""
@@ -56,14 +59,23 @@ class Race:
         except BaseException:
             if self._winner is not None:
                 self._winner[0].close()
+            self._silent = [address[1] for _, address in self._running.values()]
             raise
         finally:
             self._end()
         if self._mistake is not None:
-            raise self._mistake
+            try:
+                raise self._mistake
+            finally:
+                self._mistake = None
         if self._winner is None:
-            raise RefusedByAllError(self._failures)
+            raise RefusedByAllError(self.told(), [failure for _, failure in self._failures])
         return self._winner
+
+    def told(self) -> str:
+        """What each address did, for a message."""
+        failures = [f'{address}: {failure}' for address, failure in self._failures]
+        return '; '.join(failures + [f'{address}: no answer' for address in self._silent])
 
     def _start_next(self) -> None:
         self._cancel_timer()
@@ -82,7 +94,7 @@ class Race:
         try:
             sock = socket.socket(family, socket.SOCK_STREAM)
         except OSError as failure:
-            self._failures.append((sockaddr, failure))
+            self._failures.append((sockaddr, failure.with_traceback(None)))
             return False
         fd = sock.fileno()
         try:
@@ -99,27 +111,35 @@ class Race:
                 self._loop.add_writer(fd, self._on_writable, fd)
                 return True
             sock.close()
-            self._failures.append((sockaddr, failure))
+            self._failures.append((sockaddr, failure.with_traceback(None)))
             return False
         except Exception as mistake:
             sock.close()
-            self._mistake = mistake
+            self._mistake = mistake.with_traceback(None)
             self._end()
             return True
-        self._winner = sock, address
+        self._won(sock, address)
         return False
+
+    def _won(self, sock: socket.socket, address: Address) -> bool:
+        if _is_connected_to_itself(sock):
+            sock.close()
+            self._failures.append((address[1], OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))))
+            return False
+        self._winner = sock, address
+        return True
 
     def _on_writable(self, fd: int) -> None:
         sock, address = self._running.pop(fd)
         self._loop.remove_writer(fd)
         error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if not error:
-            self._winner = sock, address
+        if error:
+            sock.close()
+            self._failures.append((address[1], OSError(error, os.strerror(error))))
+        if not error and self._won(sock, address):
             self._end()
-            return
-        sock.close()
-        self._failures.append((address[1], OSError(error, os.strerror(error))))
-        self._start_next()
+        else:
+            self._start_next()
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
@@ -130,7 +150,8 @@ class Race:
         self._cancel_timer()
         while self._running:
             fd, (sock, _) = self._running.popitem()
-            self._loop.remove_writer(fd)
+            if os.getpid() == self._process:
+                self._loop.remove_writer(fd)
             sock.close()
         complete(self._over)
 
@@ -168,8 +189,23 @@ async def _ready(loop: asyncio.AbstractEventLoop, fd: int, wants: ssl.SSLError, 
     if isinstance(wants, ssl.SSLWantWriteError):
         watch, unwatch = loop.add_writer, loop.remove_writer
     ready: asyncio.Future[None] = loop.create_future()
+    process = os.getpid()
     watch(fd, complete, ready)
     try:
         await wait(ready)
     finally:
-        unwatch(fd)
+        if os.getpid() == process:
+            unwatch(fd)
+
+
+def _is_connected_to_itself(sock: socket.socket) -> bool:
+    """Whether a connect to a port of the ephemeral range, where nobody listens, was given just that port to come from.
+
+    TCP calls that a simultaneous open (RFC 9293 section 3.5).
+    """
+    if sock.family == socket.AF_UNIX:
+        return False
+    try:
+        return bool(sock.getsockname() == sock.getpeername())
+    except OSError:  # the connection is gone already, and what comes next says how
+        return False

@@ -27,18 +27,22 @@ from .errors import (
     of_kind,
 )
 from .grammar import (
+    BARE_LF,
     FOLLOWED_MAX,
-    FRAMING_MAX,
+    HEAD_MAX,
+    LINE_MAX,
     REQUEST,
-    STATUS_LINE,
     Field,
     RefusedError,
     RequestFraming,
     ResponseFraming,
+    looks_like,
+    parse_folded_headers,
     parse_headers,
+    parse_status_line,
     shown,
 )
-from .waiting import AbandonedError, BusyError, EndedError, Link, LongLineError, WaitTimeoutError, is_lost
+from .waiting import AbandonedError, BusyError, EndedError, Link, WaitTimeoutError, is_lost
 
 
 class Phase(enum.Enum):
@@ -63,8 +67,7 @@ class Framing(enum.Enum):
 _OUTSIDE, _IDLE, _STATUS, _HEADERS, _BODY = Phase
 _LENGTH, _CHUNKED, _CLOSE, _TUNNEL = Framing
 
-_NO_FIELDS: list[Field] = []
-_NO_HEADERS: Iterator[Field] = iter(())
+_END_OF_HEAD = b'\r\n\r\n'
 
 
 class Exchange:
@@ -78,6 +81,7 @@ class Exchange:
         'framing',
         'headers',
         'line',
+        'lines',
         'link',
         'method',
         'minor',
@@ -87,7 +91,6 @@ class Exchange:
         'received',
         'request',
         'reused',
-        'seen',
         'sending',
         'sent',
         'serial',
@@ -95,9 +98,8 @@ class Exchange:
     )
 
     serial: int
-    seen: list[Field]
-    headers: Iterator[Field]
-    phase_after_headers: Phase | None
+    headers: Iterator[Field] | None
+    phase_after_headers: Phase
 
     def lend(self, link: Link) -> None:
         """Begin a block: until `take_back`, this exchange alone moves the link."""
@@ -206,77 +208,85 @@ class Exchange:
 
     # ---- the response
 
-    def begin_response(self) -> None:
-        """Take the status line off `unread`."""
+    async def receive_head(self) -> int:
+        """Have a whole head in `unread`; where it ends. Each byte is looked at once, however slowly they come.
+
+        What can't become a head is refused as soon as that is plain. Cancelled, nothing is lost.
+        """
         link = self.link
-        line = STATUS_LINE.match(link.unread)
-        if line is None:
-            start = link.unread[: link.unread.find(b'\n') + 1]
-            raise self.error(RemoteProtocolError, f'not a status line of HTTP/1.0 or HTTP/1.1: {shown(start)}')
-        size = line.end()
-        if size - 2 > link.chunk_bytes:
-            raise self.error(
-                RemoteProtocolError, f'status line of {size - 2} bytes, over the limit of {link.chunk_bytes}'
-            )
-        self.minor, self.code = line.groups()
-        self.cursor = self.taken = self.taken + size
-        self.line = line[0][:-2]
-        link.unread = link.unread[size:]
-        self.seen = _NO_FIELDS
-        self.headers = _NO_HEADERS
-        self.phase_after_headers = None
+        head = bytearray(link.unread)
+        looked = line_start = 0
+        try:
+            while True:
+                newline = head.rfind(b'\n', looked)
+                if newline >= 0:
+                    if not line_start:
+                        parse_status_line(bytes(head[: head.find(b'\n')]).removesuffix(b'\r'))
+                    if BARE_LF.search(head, looked):
+                        raise RefusedError(f'a line that ends in LF without CR: {shown(bytes(head))}')
+                    line_start = newline + 1
+                if len(head) - line_start > LINE_MAX:
+                    raise RefusedError(
+                        f'a line of at least {len(head) - line_start} bytes, over the limit of {LINE_MAX}'
+                    )
+                if len(head) > HEAD_MAX:
+                    raise RefusedError(f'a head of at least {len(head)} bytes, over the limit of {HEAD_MAX}')
+                looked = len(head)
+                head += await link.receive()
+                end = head.find(_END_OF_HEAD, max(looked - 3, 0))
+                if end >= 0:
+                    return end
+        finally:
+            link.unread = bytes(head)
+
+    def begin_response(self, received: bytes, end: int) -> None:
+        """Take a head off what was received, and its status line apart."""
+        lines = received[:end].split(b'\r\n')
+        line = lines[0]
+        self.minor, self.code = parse_status_line(line)
+        self.line = line
+        self.lines = lines
+        self.headers = None
+        self.cursor = self.taken + len(line) + 2
+        self.taken += end + 4
+        self.link.unread = received[end + 4 :]
         self.phase = _HEADERS
         self.serial += 1
 
-    def take_headers(self) -> None:
-        """Take the header lines off `unread` that are there whole, and the empty line after them."""
-        link = self.link
-        unread = link.unread
-        if unread.startswith(b'\r\n'):
-            fields, end, whole = _NO_FIELDS, 0, True
-        else:
-            end = unread.find(b'\r\n\r\n')
-            whole = end >= 0
-            if not whole:
-                end = unread.rfind(b'\r\n')
-            fields = parse_headers(unread[:end] if end >= 0 else unread, link.chunk_bytes)
-            end += 2
-        seen = self.seen + fields if self.seen else fields
-        if whole:
-            self.end_headers(ResponseFraming(self.minor, seen))
-            end += 2
-        else:
-            self.seen = [field for field in seen if field[3]]
-            if len(self.seen) > FRAMING_MAX:
-                raise RefusedError(f'more than {FRAMING_MAX} headers that frame the message')
-        self.headers = iter(fields)
-        self.taken += end
-        link.unread = unread[end:]
-
-    def end_headers(self, said: ResponseFraming) -> None:
-        """Decide what ends the body, in the order of RFC 9112 section 6.3."""
+    def begin_headers(self) -> Iterator[Field]:
+        """Take the header lines apart, and decide what ends the body, in the order of RFC 9112 section 6.3."""
+        lines = self.lines[1:]
+        folded = False
+        try:
+            fields = parse_headers(lines)
+        except RefusedError:
+            fields, folded = parse_folded_headers(lines)
+        said = ResponseFraming(self.minor, [field for field in fields if field[3]])
         code = self.code
         if b'100' <= code < b'200' and code != b'101':
             self.phase_after_headers = _STATUS
-            self.persists = self.persists and not said.close
-            return
-        framing, length = _LENGTH, 0
-        if code == b'101' or (self.method == b'CONNECT ' and code.startswith(b'2')):
-            framing = _TUNNEL
-        elif self.method == b'HEAD ' or code in (b'204', b'304'):
-            pass
-        elif said.codings:
-            framing = _CHUNKED if said.chunked else _CLOSE
-        elif said.lengths:
-            length = said.content_length()
+            self.persists = self.persists and not said.close and not folded
         else:
-            framing = _CLOSE
-        self.framing = framing
-        self.link.recv_bytes = self.link.chunk_bytes
-        self.body_left = length
-        self.complete = framing is _LENGTH and not length
-        self.persists = self.persists and said.persists and framing is not _CLOSE and framing is not _TUNNEL
-        self.phase_after_headers = _BODY
+            framing, length = _LENGTH, 0
+            if code == b'101' or (self.method == b'CONNECT ' and code.startswith(b'2')):
+                framing = _TUNNEL
+            elif self.method == b'HEAD ' or code in (b'204', b'304'):
+                pass
+            elif said.codings:
+                framing = _CHUNKED if said.chunked else _CLOSE
+            elif said.lengths:
+                length = said.content_length()
+            else:
+                framing = _CLOSE
+            self.framing = framing
+            self.link.recv_bytes = self.link.chunk_bytes
+            self.body_left = length
+            self.complete = framing is _LENGTH and not length
+            if not said.persists or folded or framing is _CLOSE or framing is _TUNNEL:
+                self.persists = False
+            self.phase_after_headers = _BODY
+        self.headers = headers = iter(fields)
+        return headers
 
     # ---- errors
 
@@ -298,21 +308,36 @@ class Exchange:
         return self.error(LocalProtocolError, 'the exchange of this generator is over')
 
     def fail(self, failure: Exception, awaited: str) -> NoReturn:
-        """Raise what the layer below raised as an error that says what it was for."""
+        """Raise what the layer below raised as an error that says what it was for.
+
+        The traceback of what was raised goes: it holds the frames, and these the link that keeps the failure.
+        """
+        failure.__traceback__ = None
         if isinstance(failure, WaitTimeoutError):
-            message = f'{awaited}: not a byte for {self.link.wait_seconds} seconds'
+            message = f'{awaited}: not a byte for {self.link.wait_seconds} seconds{self.hint(awaited)}'
             raise self.error(TransferTimeoutError, message) from None
         if isinstance(failure, EndedError):
-            raise self.error(ClosedError, f'the server closed the connection before {awaited}') from None
-        if isinstance(failure, (RefusedError, LongLineError)):
+            message = f'the server closed the connection before {awaited}{self.hint(awaited)}'
+            raise self.error(ClosedError, message) from None
+        if isinstance(failure, RefusedError):
             raise self.error(RemoteProtocolError, f'{awaited}: {failure}') from None
         if isinstance(failure, (AbandonedError, BusyError)):
             raise self.error(LocalProtocolError, f'{awaited}: {failure}') from None
-        if isinstance(failure, ssl.SSLEOFError):
+        if isinstance(failure, ssl.SSLEOFError) and awaited != 'send':
             raise self.error(ClosedError, f'{awaited}: the TLS stream ended without close_notify') from failure
         if not isinstance(failure, OSError):
             raise failure
         raise self.error(ClosedError if is_lost(failure) else TLSError, f'{awaited}: {failure}') from failure
+
+    def hint(self, awaited: str) -> str:
+        """What may explain that a response did not come: what came instead, or what the request lacks."""
+        if self.phase is not _STATUS or awaited == 'send':
+            return ''
+        unread = self.link.unread
+        if unread:
+            return f', after {shown(unread)}{looks_like(unread)}'
+        lacks = self.request and self.request.lacks()
+        return f': the request is not whole, it lacks {lacks}' if lacks else ''
 
 
 async def send(connection: Exchange, data: bytes | bytearray | memoryview) -> None:
@@ -337,29 +362,42 @@ async def send(connection: Exchange, data: bytes | bytearray | memoryview) -> No
     and leaving the block closes the connection.
 
     """
+    view = None
     if type(data) is not bytes:
-        data = memoryview(data).cast('B')
-    if not data:
-        return
-    if connection.phase is _IDLE:
-        connection.begin(data)
-    elif connection.phase is _OUTSIDE:
-        raise connection.misused('send')
-    elif connection.sending:
-        raise connection.error(LocalProtocolError, 'an earlier send is under way, failed or was cancelled')
-    elif connection.is_over():
-        connection.begin(data)
-    else:
-        connection.go_on(data)
-    connection.sending = True
-    link = connection.link
+        data = view = viewed(data)
     try:
-        sent = link.try_send(data)
-        if sent != len(data):
-            await link.send_rest(memoryview(data)[sent:])
-    except Exception as failure:
-        connection.fail(failure, 'send')
-    connection.sending = False
+        if not data:
+            return
+        if connection.phase is _IDLE:
+            connection.begin(data)
+        elif connection.phase is _OUTSIDE:
+            raise connection.misused('send')
+        elif connection.sending:
+            raise connection.error(LocalProtocolError, 'an earlier send is under way, failed or was cancelled')
+        elif connection.is_over():
+            connection.begin(data)
+        else:
+            connection.go_on(data)
+        connection.sending = True
+        link = connection.link
+        try:
+            sent = link.try_send(data)
+            if sent != len(data):
+                await link.send_rest(data, sent)
+        except Exception as failure:
+            connection.fail(failure, 'send')
+        connection.sending = False
+    finally:
+        if view is not None:
+            view.release()  # the buffer is the caller's again, which the frames of a traceback would keep from it
+
+
+def viewed(data: bytes | bytearray | memoryview) -> memoryview:
+    """The bytes of any bytes-like object."""
+    try:
+        return memoryview(data).cast('B')
+    except TypeError:
+        raise TypeError(f'send takes bytes, not {type(data).__name__}: encode text, and serialize all else') from None
 
 
 async def recv_status_line(connection: Exchange, cursor: int = 0) -> tuple[bytes, int]:
@@ -391,13 +429,14 @@ async def recv_status_line(connection: Exchange, cursor: int = 0) -> tuple[bytes
         raise connection.misused('recv_status_line', cursor)
     link = connection.link
     try:
-        if not link.unread:
-            link.unread = await link.receive()
-        if b'\n' not in link.unread:
-            await link.receive_line()
+        received = link.unread = link.unread or await link.receive()
+        end = received.find(_END_OF_HEAD)
+        if end < 0:
+            end = await connection.receive_head()
+            received = link.unread
+        connection.begin_response(received, end)
     except Exception as failure:
         connection.fail(failure, 'the status line')
-    connection.begin_response()
     return connection.code, connection.cursor
 
 
@@ -426,30 +465,19 @@ async def recv_headers(connection: Exchange, cursor: int) -> AsyncGenerator[tupl
     """
     if connection.phase is not _HEADERS or cursor != connection.cursor:
         raise connection.misused('recv_headers', cursor)
-    begun_at = cursor
     serial = connection.serial
-    link = connection.link
-    while True:
-        for name, value, size, _ in connection.headers:
-            cursor = connection.cursor = connection.cursor + size
-            yield name, value, cursor
-            if connection.serial != serial:
-                raise connection.outlived()
-        if connection.phase_after_headers is not None:
-            connection.phase = connection.phase_after_headers
-            return
-        if cursor != begun_at:
-            await asyncio.sleep(0)  # a flood of headers must not keep the loop from its other tasks
-            if connection.serial != serial:
-                raise connection.outlived()
+    headers = connection.headers
+    if headers is None:
         try:
-            if not link.unread:
-                link.unread = await link.receive()
-            if b'\n' not in link.unread:
-                await link.receive_line()
-            connection.take_headers()
-        except Exception as failure:
-            connection.fail(failure, 'the headers')
+            headers = connection.begin_headers()
+        except RefusedError as refused:
+            connection.fail(refused, 'the headers')
+    for name, value, size, _ in headers:
+        cursor = connection.cursor = connection.cursor + size
+        yield name, value, cursor
+        if connection.serial != serial:
+            raise connection.outlived()
+    connection.phase = connection.phase_after_headers
 
 
 async def recv_body(connection: Exchange, cursor: int) -> AsyncGenerator[bytes, Any]:

@@ -4,15 +4,23 @@ What RFC 9112 calls ambiguous is refused, never repaired: a `RefusedError` carri
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 # RFC 9110 section 5.6.2: token = 1*tchar.
 TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _TOKEN_CHARACTER = rb'[%b]' % re.escape(TOKEN)
 
-# RFC 9112 section 4: status-line = HTTP-version SP status-code SP [ reason-phrase ]. Servers leave out the second
-# space too. In a reason, and in a value, every byte is let through but NUL, CR and LF (RFC 9110 section 5.5).
-STATUS_LINE = re.compile(rb'HTTP/1\.([01]) ([0-9]{3})(?: [^\0\r\n]*)?\r\n')
+# RFC 9112 section 4: status-line = HTTP-version SP status-code SP [ reason-phrase ]. Some servers leave the second
+# space out. In a reason, and in a value, every byte is let through but NUL, CR and LF (RFC 9110 section 5.5).
+_STATUS_LINE = re.compile(rb'HTTP/1\.([0-9]) ([0-9]{3})(?: [^\0\r\n]*)?')
+
+# A cookie takes 4,096 bytes by RFC 6265 section 6.1, lines of 12,452 were seen, and every peer takes at least 8,190.
+LINE_MAX = 65536
+# A head is held whole before it is taken apart. Browsers give up at 262,144 bytes, so no site sends more.
+HEAD_MAX = 262144
+
+# "A sender MUST NOT generate a bare CR" (RFC 9112 section 2.2), and a bare LF is what two parsers disagree about.
+BARE_LF = re.compile(rb'(?<!\r)\n')
 
 # A length is at most a signed 64-bit number, as more than that no server has written.
 _LENGTH_DIGITS_MAX = 19
@@ -21,15 +29,18 @@ _LENGTH_DIGITS_MAX = 19
 CHUNK_LINE = re.compile(rb'([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\0\r\n]*)?\r\n')
 
 # RFC 9112 section 5: field-line = field-name ":" OWS field-value OWS; the white space after the value stays on it here.
-# "No whitespace is allowed between the field name and colon" (section 5.1), and a line that continues the one before
-# (obs-fold, section 5.2) begins with white space, so that its name is no token either. "A recipient of such a bare CR
-# MUST consider that element to be invalid" (section 2.2); a bare LF is what two parsers disagree about.
+# "No whitespace is allowed between the field name and colon" (section 5.1). "A recipient of such a bare CR MUST
+# consider that element to be invalid" (section 2.2).
 _HEADER_LINE = re.compile(rb'(%b++):[ \t]*+([^\0\r\n]*+)' % _TOKEN_CHARACTER)
 
 # How a request begins: its method, then, where the head is there whole and simple enough, Content-Length and the end.
-# Simple are header lines that say nothing of framing or of the connection, and one Content-Length at most. (No group is
-# repeated possessively: up to 3.11.4, CPython goes on in the wrong place where such a group fails.)
-_SIMPLE_LINES = rb'(?:(?!(?i:connection|content-length|transfer-encoding))%b++:[^\0\r\n]*+\r\n)*' % _TOKEN_CHARACTER
+# Simple are header lines that say nothing of framing, and of the connection no more than keep-alive, and one
+# Content-Length at most. (No group is repeated possessively: up to 3.11.4, CPython goes on in the wrong place where
+# such a group fails.)
+_SIMPLE_LINES = (
+    rb'(?:(?!(?i:connection(?!:[ \t]*+keep-alive[ \t]*+\r\n)|content-length|transfer-encoding))'
+    rb'%b++:[^\0\r\n]*+\r\n)*' % _TOKEN_CHARACTER
+)
 REQUEST = re.compile(
     rb'(%b++ )(?:[^\r\n]*+\r\n%b(?:(?i:content-length):[ \t]*+([0-9]{1,19})[ \t]*+\r\n%b)?(\r\n))?'
     % (_TOKEN_CHARACTER, _SIMPLE_LINES, _SIMPLE_LINES)
@@ -40,8 +51,7 @@ REQUEST = re.compile(
 FOLLOWED_MAX = 65536
 _COLLECTED_AT_ONCE = 1024
 
-# Header lines that frame the message are held until the headers end, so their number is limited; more than a few say
-# nothing new.
+# More than a few header lines that frame the message, or elements in one, say nothing new.
 FRAMING_MAX = 100
 _FRAMING_NAMES = frozenset((b'connection', b'content-length', b'transfer-encoding'))
 
@@ -65,25 +75,75 @@ def shown(line: bytes) -> str:
     return repr(line) if len(line) <= 80 else f'{line[:80]!r}…'
 
 
+def looks_like(received: bytes) -> str:
+    """What speaks there instead of HTTP/1.1, where its first bytes say so."""
+    if received[:1] in (b'\x15', b'\x16') and received[1:2] == b'\x03':
+        return ', which looks like TLS: connect with an ssl.SSLContext'
+    if received[3:9] == b'\x04\0\0\0\0\0':  # an empty SETTINGS, or one with a type, has this from its fourth byte on
+        return ', which looks like HTTP/2'
+    return ''
+
+
 Field = tuple[bytes, bytes, int, tuple[bytes, ...]]
 """Name in lower case, value, bytes of the line with its CRLF; if it matters to framing, its elements, else nothing."""
 
+_NO_ELEMENTS: tuple[bytes, ...] = ()
+
 _remembered: dict[bytes, Field] = {}
+_remembered_status: dict[bytes, tuple[bytes, bytes]] = {}
 
 
-def parse_headers(block: bytes, limit: int) -> list[Field]:
-    """Header lines (RFC 9112 section 5) with CRLF between them."""
-    lines = block.split(b'\r\n')
-    if len(block) > limit:
-        for line in lines:
-            if len(line) > limit:
-                raise RefusedError(f'header line of {len(line)} bytes, over the limit of {limit}: {shown(line)}')
+def parse_status_line(line: bytes) -> tuple[bytes, bytes]:
+    """The last digit of the version, and the code."""
+    known = _remembered_status.get(line)
+    if known is not None:
+        return known
+    parts = _STATUS_LINE.fullmatch(line)
+    if parts is None:
+        raise RefusedError(f'not a status line of HTTP/1.0 or HTTP/1.1: {shown(line)}{looks_like(line)}')
+    if len(line) > LINE_MAX:
+        raise RefusedError(f'status line of {len(line)} bytes, over the limit of {LINE_MAX}')
+    minor, code = parts.groups()
+    if len(line) <= _REMEMBERED_BYTES:
+        if len(_remembered_status) >= _REMEMBERED_MAX:
+            _remembered_status.clear()
+        _remembered_status[line] = minor, code
+    return minor, code
+
+
+def parse_headers(lines: list[bytes]) -> list[Field]:
+    """Header lines (RFC 9112 section 5) without their CRLF."""
     remembered = _remembered.get
     return [remembered(line) or parse_line(line) for line in lines]
 
 
+def parse_folded_headers(lines: list[bytes]) -> tuple[list[Field], bool]:
+    """Header lines, some of which go on in the next (obs-fold), and whether one of these frames the message.
+
+    "A user agent that receives an obs-fold in a response message [...] MUST replace each received obs-fold with one or
+    more SP octets prior to interpreting the field value" (RFC 9112 section 5.2).
+    """
+    folded: list[list[bytes]] = []
+    for line in lines:
+        if line.startswith((b' ', b'\t')) and folded:
+            folded[-1].append(line)
+        else:
+            folded.append([line])
+    fields: list[Field] = []
+    frames = False
+    for parts in folded:
+        first, *more = parts
+        line = b' '.join([first.rstrip(b' \t'), *(part.strip(b' \t') for part in more)])
+        name, value, _, elements = parse_line(line)
+        fields.append((name, value, sum(len(part) + 2 for part in parts), elements))
+        frames = frames or bool(elements and more)
+    return fields, frames
+
+
 def parse_line(line: bytes) -> Field:
     """One header line without its CRLF."""
+    if len(line) > LINE_MAX:
+        raise RefusedError(f'header line of {len(line)} bytes, over the limit of {LINE_MAX}: {shown(line)}')
     parts = _HEADER_LINE.fullmatch(line)
     if parts is None:
         raise RefusedError(f'not a header line: {shown(line)}')
@@ -113,24 +173,24 @@ class ResponseFraming:
 
     __slots__ = ('chunked', 'close', 'codings', 'lengths', 'persists')
 
-    def __init__(self, minor: bytes, fields: Iterable[Field]) -> None:
-        lengths: list[bytes] = []
-        codings: list[bytes] = []
-        options: list[bytes] = []
+    def __init__(self, minor: bytes, fields: list[Field]) -> None:
+        lengths = codings = options = _NO_ELEMENTS
         for name, _, _, elements in fields:
-            if elements:
-                if name == b'content-length':
-                    lengths += elements
-                elif name == b'connection':
-                    options += elements
-                else:
-                    codings += elements
-        if len(lengths) + len(codings) + len(options) > FRAMING_MAX:
-            raise RefusedError(f'more than {FRAMING_MAX} elements in the headers that frame the message')
+            if name == b'content-length':
+                lengths += elements
+            elif name == b'connection':
+                options += elements
+            else:
+                codings += elements
+            if len(lengths) + len(codings) + len(options) > FRAMING_MAX:
+                raise RefusedError(f'more than {FRAMING_MAX} elements in the headers that frame the message')
         self.lengths = lengths
         self.codings = codings
         self.close = b'close' in options
-        self.persists = (minor == b'1' or b'keep-alive' in options) and not self.close
+        # "A recipient that receives a message with a major version number that it implements and a minor version number
+        # higher than [...] it implements SHOULD process the message as if it [...] was in the highest minor version"
+        # (RFC 9110 section 2.5).
+        self.persists = (minor != b'0' or b'keep-alive' in options) and not self.close
         if codings:
             # "A recipient MUST parse and ignore a reasonable number of empty list elements" (RFC 9110 section 5.6.1.2).
             self.chunked = next(filter(None, reversed(codings)), b'') == b'chunked'
@@ -191,6 +251,14 @@ class RequestFraming:
             else:
                 view = self._collect(view)
 
+    def lacks(self) -> str:
+        """What is still to be sent, for a message; nothing where the request is whole or could not be followed."""
+        if self.whole or self.doubtful:
+            return ''
+        if self._chunked:
+            return 'the end of its chunks'
+        return f'{self._left} bytes of its body' if self._left else 'the empty line after its headers'
+
     def _collect(self, view: memoryview) -> memoryview:
         """Take what belongs to the head, or to a line between chunks."""
         part = self._part
@@ -209,7 +277,7 @@ class RequestFraming:
     def _head(self, head: bytes) -> None:
         start, _, block = head[:-4].partition(b'\r\n')
         try:
-            fields = parse_headers(block, len(block)) if block else []
+            fields = parse_headers(block.split(b'\r\n')) if block else []
         except RefusedError:
             fields = []
             self.doubtful = True

@@ -12,14 +12,16 @@ and while anybody waits, none is free or idle: whoever gives a place back grants
 
 import asyncio
 import functools
+import os
 import socket
 import sys
+import weakref
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
 from . import exchange
-from .addresses import Address, AddressInfo, Key, Target, WrapsSocket, alternated
+from .addresses import Address, AddressInfo, Key, Origin, Target, WrapsSocket, alternated, not_addresses
 from .connecting import Race, RefusedByAllError, secure
 from .errors import (
     ClosedError,
@@ -30,22 +32,12 @@ from .errors import (
     TLSError,
     of_kind,
 )
-from .waiting import AbandonedError, Link, WaitTimeoutError, is_lost
+from .waiting import AbandonedError, Link, WaitTimeoutError, complete, is_lost
 
 _OUTSIDE = exchange.Phase.OUTSIDE
+_ENDINGS = (WaitTimeoutError, AbandonedError)
+_NOT_TLS = ('WRONG_VERSION_NUMBER', 'RECORD_LAYER_FAILURE')  # how versions of OpenSSL call it
 _CHUNK_BYTES_MAX = 2**31 - 1  # what OpenSSL takes for the size of a receive
-
-
-class Origin:
-    """The connections that share a key. The context is kept alive, as its identity is part of the key."""
-
-    __slots__ = ('context', 'idle', 'key', 'links')
-
-    def __init__(self, key: Key, context: WrapsSocket) -> None:
-        self.key = key
-        self.context = context
-        self.idle: list[Link] = []
-        self.links = 0
 
 
 def connection_pool(
@@ -216,10 +208,10 @@ class Pool:
         self._usable = False
         self._links: set[Link] = set()
         self._idle: dict[Link, None] = {}
-        self._origins: dict[Key, Origin] = {}
+        self._origins: weakref.WeakValueDictionary[Key, Origin] = weakref.WeakValueDictionary()
         self._idle_order = 0
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._queue: dict[asyncio.Future[Link | None], Target] = {}
+        self._queue: dict[asyncio.Future[Any], Target] = {}
         self._waits: set[asyncio.Future[Any]] = set()
         self._target: Target | None = None
 
@@ -234,6 +226,7 @@ class Pool:
             )
         self._loop = loop
         self._entered = self._usable = True
+        _entered.add(self)
         return self
 
     async def __aexit__(
@@ -243,13 +236,11 @@ class Pool:
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         for future in [*self._waits]:
-            if not future.done():
-                future.set_exception(AbandonedError('the pool was left'))
+            complete(future, AbandonedError)
         for link in [*self._links]:
             link.close('pool')
         self._links.clear()
         self._idle.clear()
-        self._origins.clear()
 
     def connection(
         self,
@@ -293,7 +284,10 @@ class Pool:
         a socket that is being opened is closed.
 
         """
-        entries = ip_address if isinstance(ip_address, str) else tuple(ip_address)
+        try:
+            entries = ip_address if isinstance(ip_address, str) else tuple(ip_address)
+        except TypeError:
+            raise not_addresses(ip_address) from None
         target = self._target
         if (
             target is None
@@ -302,7 +296,7 @@ class Pool:
             or target.port != port
             or target.server_hostname != server_hostname
         ):
-            target = self._target = Target(entries, port, ssl_context, server_hostname)
+            target = self._target = Target(entries, port, ssl_context, server_hostname, self._origins)
         connection = Connection(self, target)
         if max_wait_place_seconds is not None:
             check_seconds('max_wait_place_seconds', max_wait_place_seconds)
@@ -311,6 +305,13 @@ class Pool:
             check_seconds('max_wait_connect_seconds', max_wait_connect_seconds)
             connection.connect_seconds = max_wait_connect_seconds
         return connection
+
+    def forget(self) -> None:
+        """In a fork of the process: leave the connections, the loop and the places to the process that entered."""
+        self._usable = False
+        self._waits.clear()
+        for link in self._links:
+            link.forget()
 
     # ---- what a Connection asks for
 
@@ -321,7 +322,7 @@ class Pool:
         if not self._entered:
             reason = 'enter the block of this pool first: async with lowhaio.connection_pool(...) as pool'
         elif not self._usable:
-            reason = 'the block of this pool was left'
+            reason = 'the block of this pool was left, or this is a fork of the process that entered it'
         else:
             reason = 'this pool belongs to another event loop: make one for each loop'
         raise of_kind(LocalProtocolError, reason)
@@ -330,9 +331,8 @@ class Pool:
         """The idle connection used last of those that fit and are still silent."""
         while self._idle:
             newest: Link | None = None
-            for key in target.keys:
-                origin = self._origins.get(key)
-                if origin and origin.idle and (newest is None or origin.idle[-1].idle_order > newest.idle_order):
+            for origin in target.origins:
+                if origin.idle and (newest is None or origin.idle[-1].idle_order > newest.idle_order):
                     newest = origin.idle[-1]
             if newest is None:
                 return None
@@ -385,21 +385,20 @@ class Pool:
             self._take_out(oldest)
             self._close(oldest)
             return None
-        turn: asyncio.Future[Link | None] = self._loop.create_future()
+        turn: asyncio.Future[Any] = self._loop.create_future()
         self._queue[turn] = target
         try:
-            await self._wait(begun + seconds, turn)
+            link: Link | None = await self._wait(begun + seconds, turn)
         except WaitTimeoutError:
             raise PoolTimeoutError(f'no place in {seconds} seconds: all {self._places} are taken') from None
         except AbandonedError as abandoned:
             raise of_kind(LocalProtocolError, f'waiting for a place: {abandoned}') from None
         except BaseException:
-            if turn.done() and not turn.cancelled() and turn.exception() is None:
+            if turn.done() and not turn.cancelled() and turn.result() not in _ENDINGS:
                 self._grant(turn.result())
             raise
         finally:
             self._queue.pop(turn, None)
-        link = turn.result()
         if link is not None and not link.silent():
             self._close(link)
             return None
@@ -412,7 +411,7 @@ class Pool:
             target = self._queue.pop(turn)
             if turn.done():
                 continue
-            if link is not None and link.origin.key not in target.keys:
+            if link is not None and link.origin not in target.origins:
                 self._close(link)
                 link = None
             turn.set_result(link)
@@ -422,63 +421,64 @@ class Pool:
         else:
             self._make_idle(link)
 
-    async def _wait(self, deadline: float, future: asyncio.Future[Any]) -> None:
+    async def _wait(self, deadline: float, future: asyncio.Future[Any]) -> Any:
         """Await a future until the deadline, or until the pool is left."""
         if not self._usable:
             raise AbandonedError('the pool was left')
         if self._loop.time() >= deadline:
             raise WaitTimeoutError
-        timer = self._loop.call_at(deadline, _fail_if_pending, future)
+        timer = self._loop.call_at(deadline, complete, future, WaitTimeoutError)
         self._waits.add(future)
         try:
-            await future
+            result = await future
         finally:
             self._waits.discard(future)
             timer.cancel()
+        if result is WaitTimeoutError:
+            raise WaitTimeoutError
+        if result is AbandonedError:
+            raise AbandonedError('the pool was left')
+        return result
 
     # ---- connections
 
-    async def _open(self, addresses: dict[Address, Key], target: Target, begun: float, seconds: float) -> Link:
+    async def _open(self, addresses: dict[Address, Origin], target: Target, begun: float, seconds: float) -> Link:
         wait = functools.partial(self._wait, begun + seconds)
-        doing = 'connecting to ' + ', '.join(str(sockaddr) for _, sockaddr in addresses)
+        race = Race(self._loop, alternated(addresses), getattr(target.context, 'prepare_socket', None))
+        doing = 'connecting'
         try:
-            sock, address = await Race(
-                self._loop, alternated(addresses), getattr(target.context, 'prepare_socket', None)
-            ).run(wait)
-            doing = f'TLS handshake with {address[1]}'
-            sock = await secure(self._loop, sock, target.context, target.server_hostname, wait)
+            sock, address = await race.run(wait)
+            doing = f'handshake with {address[1]}'
+            sock = await secure(self._loop, sock, target.context, target.server_name, wait)
         except WaitTimeoutError:
-            raise ConnectTimeoutError(f'{doing}: not done within {seconds} seconds') from None
+            told = f' ({race.told()})' if doing == 'connecting' else ''
+            raise ConnectTimeoutError(f'{doing}: not done within {seconds} seconds{told}') from None
         except AbandonedError as abandoned:
             raise of_kind(LocalProtocolError, f'{doing}: {abandoned}') from None
         except RefusedByAllError as refused:
             raise ConnectError(f'no address could be connected to: {refused}') from refused.cause
         except OSError as failure:
+            failure.__traceback__ = None
+            if getattr(failure, 'reason', None) in _NOT_TLS:
+                doing += ', which did not answer with TLS (is this a port for plain HTTP?)'
             raise of_kind(ClosedError if is_lost(failure) else TLSError, f'{doing}: {failure}') from failure
         if not self._usable:
             sock.close()
             self.check_loop()
-        origin = self._origins.setdefault(addresses[address], Origin(addresses[address], target.context))
         link = Link(
             self._loop,
             sock,
-            origin=origin,
+            origin=addresses[address],
             chunk_bytes=self._chunk_bytes,
             wait_seconds=self._transfer_seconds,
             requests=self._requests,
         )
-        origin.links += 1
         self._links.add(link)
         return link
 
     def _close(self, link: Link) -> None:
         link.close()
-        if link in self._links:
-            self._links.discard(link)
-            origin = link.origin
-            origin.links -= 1
-            if not origin.links:
-                del self._origins[origin.key]
+        self._links.discard(link)
 
     # ---- idle connections
 
@@ -525,6 +525,12 @@ class Pool:
             self._grant(None)
 
 
-def _fail_if_pending(future: asyncio.Future[Any]) -> None:
-    if not future.done():
-        future.set_exception(WaitTimeoutError())
+_entered: weakref.WeakSet[Pool] = weakref.WeakSet()
+
+
+def _forget_in_a_fork() -> None:
+    for pool in _entered:
+        pool.forget()
+
+
+os.register_at_fork(after_in_child=_forget_in_a_fork)

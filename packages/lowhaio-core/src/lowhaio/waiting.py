@@ -58,10 +58,6 @@ class EndedError(Exception):
     """The other side closed the stream in order."""
 
 
-class LongLineError(Exception):
-    """A line is longer than `chunk_bytes`."""
-
-
 class Link:
     """One connected socket, its TLS included, and the bytes received from it that nobody took yet."""
 
@@ -116,7 +112,8 @@ class Link:
         self.sock = sock
         self.sock_recv = sock.recv
         self.sock_send = sock.send
-        self.send_bytes = TLS_RECORD_BYTES if isinstance(sock, ssl.SSLSocket) else sys.maxsize
+        # Whatever hands bytes on to an SSLSocket may tell as little of them as the SSLSocket does.
+        self.send_bytes = sys.maxsize if getattr(type(sock), 'send', None) is socket.socket.send else TLS_RECORD_BYTES
         self.chunk_bytes = self.recv_bytes = chunk_bytes
         self.head_bytes = min(chunk_bytes, HEAD_BYTES)
         self.wait_seconds = wait_seconds
@@ -137,17 +134,17 @@ class Link:
         # A socket tells of a reset once and then of a clean end, so what it raised first is what holds from then on. An
         # end is remembered as well: once a close_notify was received, only OpenSSL knows, which `silent` may not ask.
         self.failure: Exception | None = None
-        self.end_is_failure: Exception | None = None
+        self.end_is_failure: Exception | type[EndedError] | None = None
         self.bytes_sent = 0
         self.bytes_received = 0
 
         self.reading = False
         self._writing = False
         self._fd = sock.fileno()
-        self._recv_waiter: asyncio.Future[None] | None = None
+        self._recv_waiter: asyncio.Future[Any] | None = None
         self._recv_needs = _READ
         self._recv_deadline = 0.0
-        self._send_waiter: asyncio.Future[None] | None = None
+        self._send_waiter: asyncio.Future[Any] | None = None
         self._send_needs = _WRITE
         self._send_deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -183,31 +180,16 @@ class Link:
             if self._timer is None:
                 self._timer = loop.call_at(self._recv_deadline, self._on_timer)
             try:
-                await waiter
+                outcome = await waiter
             finally:
                 self._recv_waiter = None
+            if outcome is WaitTimeoutError:
+                raise WaitTimeoutError
         data = self.kept
         self.kept = None
         if not data:
-            raise self.end_is_failure or EndedError()
+            raise self.end_is_failure or EndedError
         return data if isinstance(data, bytes) else bytes(data)
-
-    async def receive_line(self) -> None:
-        """Have a whole line in `unread`. Each byte is looked at once, however slowly they come.
-
-        Raises as `receive` does, and `LongLineError` over `chunk_bytes`, counted without the CRLF.
-        """
-        line = bytearray(self.unread)
-        try:
-            while True:
-                if len(line) > self.chunk_bytes + 1:
-                    raise LongLineError(f'a line of at least {len(line)} bytes, over the limit of {self.chunk_bytes}')
-                data = await self.receive()
-                line += data
-                if b'\n' in data:
-                    return
-        finally:
-            self.unread = bytes(line)
 
     def at_rest(self) -> bool:
         """Whether every byte received was taken, nothing failed, and nobody waits to receive."""
@@ -229,7 +211,7 @@ class Link:
             self.drained = True
             return True
         except Exception as failure:
-            self.failure = failure
+            self.failure = failure.with_traceback(None)
         return False
 
     def watch(self) -> None:
@@ -251,13 +233,15 @@ class Link:
             self.drained = True
             return None
         except Exception as failure:
-            self.failure = failure
+            self.failure = failure.with_traceback(None)
             self._wake_sender()
             return None
         self.bytes_received += len(data)
         self.drained = False
+        if self._send_waiter is not None:
+            self._send_deadline = self.loop.time() + self.wait_seconds
         if not data:
-            self.end_is_failure = self.end_is_failure or EndedError()
+            self.end_is_failure = self.end_is_failure or EndedError
         return data
 
     def _on_readable(self) -> None:
@@ -303,7 +287,11 @@ class Link:
         if self.failure is not None:
             raise self.failure
         try:
-            sent = self.sock_send(data if len(data) <= self.send_bytes else data[: self.send_bytes])
+            if len(data) <= self.send_bytes:
+                sent = self.sock_send(data)
+            else:
+                with memoryview(data)[: self.send_bytes] as record:
+                    sent = self.sock_send(record)
         except _NO_ROOM_TO_WRITE:
             self._send_needs = _WRITE
             return 0
@@ -312,42 +300,53 @@ class Link:
             return 0
         except Exception as failure:
             # A socket tells of a reset once. As a send was told, the end of the stream proves no body whole.
-            self.end_is_failure = failure
+            self.end_is_failure = failure.with_traceback(None)
             self.drained = False
-            raise
-        self.bytes_sent += sent
-        return sent
+        else:
+            self.bytes_sent += sent
+            if self._recv_waiter is not None:
+                self._recv_deadline = self.loop.time() + self.wait_seconds
+            return sent
+        raise self._refusal() or self.end_is_failure
 
-    async def send_rest(self, data: memoryview) -> None:
-        """Send all of it, waiting where the socket is full.
+    def _refusal(self) -> Exception | None:
+        """What a server of TLS said before it closed, such as that it wants a certificate."""
+        if self._recv_waiter is None and self.kept is None:
+            self.kept = self._try_receive(self.recv_bytes)
+        return None if isinstance(self.failure, OSError) and is_lost(self.failure) else self.failure
+
+    async def send_rest(self, data: bytes | memoryview, sent: int) -> None:
+        """Send what comes after the bytes sent, waiting where the socket is full.
 
         Raises what the socket raised, also while it was received from, and `WaitTimeoutError` after `wait_seconds` in
         which it took no byte. Cancelled or failed, an unknown part of `data` was sent.
         """
-        stalled_at: float | None = None
-        while data:
-            sent = self.try_send(data)
-            if not sent:
-                self._calls = 0
-                now = self.loop.time()
-                if stalled_at is None:
-                    stalled_at = now
-                    self._send_deadline = now + self.wait_seconds
-                if now >= self._send_deadline:
-                    raise WaitTimeoutError
-                try:
-                    await self._until_sendable()
-                finally:
-                    self._send_waiter = None
+        stalled = False
+        while sent < len(data):
+            with memoryview(data)[sent:] as rest:
+                taken = self.try_send(rest)
+            sent += taken
+            if taken:
+                stalled = False
+                self._calls += 1
+                if self._calls >= CALLS_PER_TURN:
+                    self._calls = 0
+                    await asyncio.sleep(0)
                 continue
-            stalled_at = None
-            data = data[sent:]
-            self._calls += 1
-            if self._calls >= CALLS_PER_TURN:
-                self._calls = 0
-                await asyncio.sleep(0)
+            self._calls = 0
+            if not stalled:
+                stalled = True
+                self._send_deadline = self.loop.time() + self.wait_seconds
+            elif self.loop.time() >= self._send_deadline:
+                raise WaitTimeoutError
+            try:
+                outcome = await self._until_sendable()
+            finally:
+                self._send_waiter = None
+            if outcome is WaitTimeoutError:
+                raise WaitTimeoutError
 
-    def _until_sendable(self) -> asyncio.Future[None]:
+    def _until_sendable(self) -> asyncio.Future[Any]:
         waiter = self._send_waiter = self.loop.create_future()
         if self._send_needs == _WRITE:
             self._watch_writable()
@@ -386,7 +385,7 @@ class Link:
             if waiter is None or waiter.done():
                 continue
             if deadline <= now:
-                waiter.set_exception(WaitTimeoutError())
+                waiter.set_result(WaitTimeoutError)
             else:
                 earliest = min(earliest or deadline, deadline)
         if earliest:
@@ -401,6 +400,13 @@ class Link:
         if self._timer is not None:
             self._timer.cancel()
             self._on_timer()
+
+    def forget(self) -> None:
+        """Close this process's copy of what another one, of which this is a fork, still uses with the same loop."""
+        self.closed = True
+        self.reading = self._writing = False
+        self.sock.close()
+        self.failure = AbandonedError('this is a fork of the process that connected')
 
     def close(self, left: str = 'block') -> None:
         """Say close_notify without waiting for the other side's, and close. Who waits in here learns what was left."""
@@ -421,8 +427,8 @@ class Link:
         self.kept = None
         self.drained = True
         for waiter in (self._recv_waiter, self._send_waiter):
-            if waiter is not None and not waiter.done():
-                waiter.set_exception(self.failure)
+            if waiter is not None:
+                complete(waiter)
 
 
 def is_lost(failure: OSError) -> bool:
@@ -430,7 +436,11 @@ def is_lost(failure: OSError) -> bool:
     return not isinstance(failure, ssl.SSLError) or isinstance(failure, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
 
 
-def complete(waiter: asyncio.Future[None]) -> None:
-    """Let whoever waits go on, unless the wait has ended already."""
+def complete(waiter: asyncio.Future[Any], result: object = None) -> None:
+    """Let whoever waits go on, unless the wait has ended already.
+
+    A wait ends with a result, never with an exception: a future, its exception and the frame that awaits it would hold
+    each other, and all that the frame holds, until the collector comes.
+    """
     if not waiter.done():
-        waiter.set_result(None)
+        waiter.set_result(result)
