@@ -33,13 +33,14 @@ from .grammar import (
     LINE_MAX,
     REQUEST,
     Field,
+    Framing,
     RefusedError,
     RequestFraming,
-    ResponseFraming,
     looks_like,
     parse_folded_headers,
     parse_headers,
     parse_status_line,
+    response_framing,
     shown,
 )
 from .waiting import AbandonedError, BusyError, EndedError, Link, WaitTimeoutError, is_lost
@@ -53,15 +54,6 @@ class Phase(enum.Enum):
     STATUS = 'before a status line: recv_status_line comes next'
     HEADERS = 'before the end of the headers: recv_headers comes next'
     BODY = 'after the headers: recv_body comes next'
-
-
-class Framing(enum.Enum):
-    """What ends the body (RFC 9112 section 6.3)."""
-
-    LENGTH = 'as many bytes as were announced, or none'
-    CHUNKED = 'what the caller finds in the chunks'
-    CLOSE = 'the end of the stream'
-    TUNNEL = 'the end of the stream, and until then both sides send what they like'
 
 
 _OUTSIDE, _IDLE, _STATUS, _HEADERS, _BODY = Phase
@@ -98,11 +90,13 @@ class Exchange:
     )
 
     serial: int
+    sent: int
+    received: int
     headers: Iterator[Field] | None
     phase_after_headers: Phase
 
     def lend(self, link: Link) -> None:
-        """Begin a block: until `take_back`, this exchange alone moves the link."""
+        """Begin a block: until it is left, this exchange alone moves the link."""
         self.link = link
         self.reused = link.reused
         self.phase = _IDLE
@@ -129,21 +123,13 @@ class Exchange:
             raise self.misused('status_line')
         return self.line
 
-    def take_back(self) -> Link:
-        """End the block."""
-        link = self.link
-        self.phase = _OUTSIDE
-        self.serial += 1
-        self.sent, self.received = link.bytes_sent, link.bytes_received
-        return link
-
     def may_be_followed(self) -> bool:
         """Whether another request may follow on this connection; in doubt not."""
         link = self.link
         if self.phase is not _IDLE:
-            request = self.request
             if not self.complete or not self.persists:
                 return False
+            request = self.request
             if request is not None and (request.close or request.doubtful or not request.whole):
                 return False
         return not self.sending and link.requests_left > 0 and link.at_rest()
@@ -261,30 +247,15 @@ class Exchange:
             fields = parse_headers(lines)
         except RefusedError:
             fields, folded = parse_folded_headers(lines)
-        said = ResponseFraming(self.minor, [field for field in fields if field[3]])
-        code = self.code
-        if b'100' <= code < b'200' and code != b'101':
+        self.framing, self.body_left, persists = response_framing(self.method, self.code, self.minor, fields)
+        if not persists or folded:
+            self.persists = False
+        if self.code.startswith(b'1') and self.framing is not _TUNNEL:
             self.phase_after_headers = _STATUS
-            self.persists = self.persists and not said.close and not folded
         else:
-            framing, length = _LENGTH, 0
-            if code == b'101' or (self.method == b'CONNECT ' and code.startswith(b'2')):
-                framing = _TUNNEL
-            elif self.method == b'HEAD ' or code in (b'204', b'304'):
-                pass
-            elif said.codings:
-                framing = _CHUNKED if said.chunked else _CLOSE
-            elif said.lengths:
-                length = said.content_length()
-            else:
-                framing = _CLOSE
-            self.framing = framing
-            self.link.recv_bytes = self.link.chunk_bytes
-            self.body_left = length
-            self.complete = framing is _LENGTH and not length
-            if not said.persists or folded or framing is _CLOSE or framing is _TUNNEL:
-                self.persists = False
             self.phase_after_headers = _BODY
+            self.complete = self.framing is _LENGTH and not self.body_left
+            self.link.recv_bytes = self.link.chunk_bytes
         self.headers = headers = iter(fields)
         return headers
 

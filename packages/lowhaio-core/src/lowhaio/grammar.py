@@ -3,6 +3,8 @@
 What RFC 9112 calls ambiguous is refused, never repaired: a `RefusedError` carries the sentence that the caller reads.
 """
 
+import enum
+import operator
 import re
 from collections.abc import Callable
 
@@ -88,6 +90,7 @@ Field = tuple[bytes, bytes, int, tuple[bytes, ...]]
 """Name in lower case, value, bytes of the line with its CRLF; if it matters to framing, its elements, else nothing."""
 
 _NO_ELEMENTS: tuple[bytes, ...] = ()
+_elements_of = operator.itemgetter(3)
 
 _remembered: dict[bytes, Field] = {}
 _remembered_status: dict[bytes, tuple[bytes, bytes]] = {}
@@ -168,48 +171,53 @@ def _elements(value: bytes) -> tuple[bytes, ...]:
     return tuple(element.strip(b' \t').lower() for element in elements)
 
 
-class ResponseFraming:
-    """What the headers of one response say about its body and its connection (RFC 9112 sections 6.3 and 9.3)."""
+class Framing(enum.Enum):
+    """What ends the body (RFC 9112 section 6.3)."""
 
-    __slots__ = ('chunked', 'close', 'codings', 'lengths', 'persists')
+    LENGTH = 'as many bytes as were announced, or none'
+    CHUNKED = 'what the caller finds in the chunks'
+    CLOSE = 'the end of the stream'
+    TUNNEL = 'the end of the stream, and until then both sides send what they like'
 
-    def __init__(self, minor: bytes, fields: list[Field]) -> None:
-        lengths = codings = options = _NO_ELEMENTS
-        for name, _, _, elements in fields:
-            if name == b'content-length':
-                lengths += elements
-            elif name == b'connection':
-                options += elements
-            else:
-                codings += elements
-            if len(lengths) + len(codings) + len(options) > FRAMING_MAX:
-                raise RefusedError(f'more than {FRAMING_MAX} elements in the headers that frame the message')
-        self.lengths = lengths
-        self.codings = codings
-        self.close = b'close' in options
-        # "A recipient that receives a message with a major version number that it implements and a minor version number
-        # higher than [...] it implements SHOULD process the message as if it [...] was in the highest minor version"
-        # (RFC 9110 section 2.5).
-        self.persists = (minor != b'0' or b'keep-alive' in options) and not self.close
-        if codings:
-            # "A recipient MUST parse and ignore a reasonable number of empty list elements" (RFC 9110 section 5.6.1.2).
-            self.chunked = next(filter(None, reversed(codings)), b'') == b'chunked'
-            # The doubtful is not reused: both framings in one response, one of which may be an attacker's (section
-            # 6.1: "ought to be handled as an error"), a list that others may read differently, chunked in HTTP/1.0.
-            if lengths or minor == b'0' or codings[-1] != b'chunked' or codings.count(b'chunked') != 1:
-                self.persists = False
 
-    def content_length(self) -> int:
-        """The length of the body.
+_LENGTH, _CHUNKED, _CLOSE, _TUNNEL = Framing
+_WITHOUT_BODY = (b'204', b'304')
 
-        "If a message is received without Transfer-Encoding and with an invalid Content-Length header field, then the
-        message framing is invalid", unless it is a list of one valid value repeated (RFC 9112 section 6.3).
-        """
-        lengths = self.lengths
-        first = lengths[0]
-        if not is_content_length(first) or lengths.count(first) != len(lengths):
-            raise RefusedError(f'Content-Length is {shown(b", ".join(lengths))}')
-        return int(first)
+
+def response_framing(method: bytes, code: bytes, minor: bytes, fields: list[Field]) -> tuple[Framing, int, bool]:
+    """What ends the body, its length, and whether the connection persists (RFC 9112 sections 6.3 and 9.3)."""
+    lengths = codings = options = _NO_ELEMENTS
+    for name, _, _, elements in filter(_elements_of, fields):
+        if name == b'content-length':
+            lengths += elements
+        elif name == b'connection':
+            options += elements
+        else:
+            codings += elements
+        if len(lengths) + len(codings) + len(options) > FRAMING_MAX:
+            raise RefusedError(f'more than {FRAMING_MAX} elements in the headers that frame the message')
+    # "If the minor version is higher, the message is processed as one of HTTP/1.1" is what RFC 9110 section 2.5 says.
+    persists = b'close' not in options and (minor != b'0' or b'keep-alive' in options)
+    # The doubtful is not reused: both framings in one response, one of which may be an attacker's (section 6.1: "ought
+    # to be handled as an error"), a list that others may read differently, chunked in HTTP/1.0.
+    if codings and (lengths or minor == b'0' or codings[-1] != b'chunked' or codings.count(b'chunked') != 1):
+        persists = False
+    if code == b'101' or (method == b'CONNECT ' and code.startswith(b'2')):
+        return _TUNNEL, 0, False
+    if method == b'HEAD ' or code in _WITHOUT_BODY or code.startswith(b'1'):
+        return _LENGTH, 0, persists
+    if codings:
+        # "A recipient MUST parse and ignore a reasonable number of empty list elements" (RFC 9110 section 5.6.1.2).
+        is_chunked = next(filter(None, reversed(codings)), b'') == b'chunked'
+        return (_CHUNKED, 0, persists) if is_chunked else (_CLOSE, 0, False)
+    if not lengths:
+        return _CLOSE, 0, False
+    # "If a message is received without Transfer-Encoding and with an invalid Content-Length header field, then the
+    # message framing is invalid", unless it is a list of one valid value repeated (RFC 9112 section 6.3).
+    first = lengths[0]
+    if not is_content_length(first) or lengths.count(first) != len(lengths):
+        raise RefusedError(f'Content-Length is {shown(b", ".join(lengths))}')
+    return _LENGTH, int(first), persists
 
 
 def is_content_length(value: bytes) -> bool:

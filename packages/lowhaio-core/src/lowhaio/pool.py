@@ -13,6 +13,7 @@ and while anybody waits, none is free or idle: whoever gives a place back grants
 import asyncio
 import functools
 import os
+import select
 import socket
 import sys
 import weakref
@@ -28,6 +29,7 @@ from .errors import (
     ConnectError,
     ConnectTimeoutError,
     LocalProtocolError,
+    LowhaioError,
     PoolTimeoutError,
     TLSError,
     of_kind,
@@ -168,15 +170,20 @@ class Connection(exchange.Exchange):
         if target is None:
             raise of_kind(LocalProtocolError, 'this block was entered already: call pool.connection once for each')
         pool = self._pool
-        pool.check_loop()
+        if not pool.usable or asyncio.get_running_loop() is not pool.loop:
+            raise pool.misused()
         self.lend(pool.take_idle(target) or await pool.acquire(target, self.place_seconds, self.connect_seconds))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        link = self.link
         reusable = self.may_be_followed()
-        self._pool.reclaim(self.take_back(), reusable=reusable)
+        self.phase = _OUTSIDE
+        self.serial += 1
+        self.sent, self.received = link.bytes_sent, link.bytes_received
+        self._pool.reclaim(link, reusable)
 
 
 class Pool:
@@ -203,13 +210,15 @@ class Pool:
         self._idle_seconds = idle_seconds
         self._transfer_seconds = transfer_seconds
         self._chunk_bytes = chunk_bytes
-        self._loop: asyncio.AbstractEventLoop
+        self.loop: asyncio.AbstractEventLoop
         self._entered = False
-        self._usable = False
+        self.usable = False
         self._links: set[Link] = set()
         self._idle: dict[Link, None] = {}
         self._origins: weakref.WeakValueDictionary[Key, Origin] = weakref.WeakValueDictionary()
         self._idle_order = 0
+        self._unasked = self._on_unasked
+        self._poll = select.poll()
         self._idle_timer: asyncio.TimerHandle | None = None
         self._queue: dict[asyncio.Future[Any], Target] = {}
         self._waits: set[asyncio.Future[Any]] = set()
@@ -224,15 +233,15 @@ class Pool:
                 LocalProtocolError,
                 f'{type(loop).__name__} has no add_reader: run the program on asyncio.SelectorEventLoop or uvloop',
             )
-        self._loop = loop
-        self._entered = self._usable = True
+        self.loop = loop
+        self._entered = self.usable = True
         _entered.add(self)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._usable = False
+        self.usable = False
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         for future in [*self._waits]:
@@ -308,24 +317,22 @@ class Pool:
 
     def forget(self) -> None:
         """In a fork of the process: leave the connections, the loop and the places to the process that entered."""
-        self._usable = False
+        self.usable = False
         self._waits.clear()
         for link in self._links:
             link.forget()
 
     # ---- what a Connection asks for
 
-    def check_loop(self) -> None:
-        """Refuse a pool that is not entered, was left, or belongs to another loop."""
-        if self._usable and asyncio.get_running_loop() is self._loop:
-            return
+    def misused(self) -> LowhaioError:
+        """The error of a pool that is not entered, was left, or belongs to another loop."""
         if not self._entered:
             reason = 'enter the block of this pool first: async with lowhaio.connection_pool(...) as pool'
-        elif not self._usable:
+        elif not self.usable:
             reason = 'the block of this pool was left, or this is a fork of the process that entered it'
         else:
             reason = 'this pool belongs to another event loop: make one for each loop'
-        raise of_kind(LocalProtocolError, reason)
+        return of_kind(LocalProtocolError, reason)
 
     def take_idle(self, target: Target) -> Link | None:
         """The idle connection used last of those that fit and are still silent."""
@@ -337,7 +344,7 @@ class Pool:
             if newest is None:
                 return None
             self._take_out(newest)
-            if newest.idle_until > self._loop.time() and newest.silent():
+            if newest.idle_until > self.loop.time() and newest.silent():
                 return newest
             self._close(newest)
             self._grant(None)
@@ -346,22 +353,21 @@ class Pool:
     async def acquire(self, target: Target, place_seconds: float | None, connect_seconds: float | None) -> Link:
         """Wait for a place, and open a connection if it comes without one."""
         addresses = target.addresses()
-        begun = self._loop.time()
+        begun = self.loop.time()
         link = await self._place(target, begun, self._connect_seconds if place_seconds is None else place_seconds)
         if link is not None:
             return link
         try:
-            self.check_loop()
             if connect_seconds is None:
                 return await self._open(addresses, target, begun, self._connect_seconds)
-            return await self._open(addresses, target, self._loop.time(), connect_seconds)
+            return await self._open(addresses, target, self.loop.time(), connect_seconds)
         except BaseException:
             self._grant(None)
             raise
 
-    def reclaim(self, link: Link, *, reusable: bool) -> None:
+    def reclaim(self, link: Link, reusable: bool) -> None:
         """The end of a block."""
-        if not self._usable:
+        if not self.usable:
             return
         if link.wait_seconds is not self._transfer_seconds:
             link.limit(self._transfer_seconds)
@@ -385,7 +391,7 @@ class Pool:
             self._take_out(oldest)
             self._close(oldest)
             return None
-        turn: asyncio.Future[Any] = self._loop.create_future()
+        turn: asyncio.Future[Any] = self.loop.create_future()
         self._queue[turn] = target
         try:
             link: Link | None = await self._wait(begun + seconds, turn)
@@ -416,18 +422,18 @@ class Pool:
                 link = None
             turn.set_result(link)
             return
-        if link is None or not self._usable:
+        if link is None or not self.usable:
             self._free += 1
         else:
             self._make_idle(link)
 
     async def _wait(self, deadline: float, future: asyncio.Future[Any]) -> Any:
         """Await a future until the deadline, or until the pool is left."""
-        if not self._usable:
+        if not self.usable:
             raise AbandonedError('the pool was left')
-        if self._loop.time() >= deadline:
+        if self.loop.time() >= deadline:
             raise WaitTimeoutError
-        timer = self._loop.call_at(deadline, complete, future, WaitTimeoutError)
+        timer = self.loop.call_at(deadline, complete, future, WaitTimeoutError)
         self._waits.add(future)
         try:
             result = await future
@@ -444,12 +450,12 @@ class Pool:
 
     async def _open(self, addresses: dict[Address, Origin], target: Target, begun: float, seconds: float) -> Link:
         wait = functools.partial(self._wait, begun + seconds)
-        race = Race(self._loop, alternated(addresses), getattr(target.context, 'prepare_socket', None))
+        race = Race(self.loop, alternated(addresses), getattr(target.context, 'prepare_socket', None))
         doing = 'connecting'
         try:
             sock, address = await race.run(wait)
             doing = f'handshake with {address[1]}'
-            sock = await secure(self._loop, sock, target.context, target.server_name, wait)
+            sock = await secure(self.loop, sock, target.context, target.server_name, wait)
         except WaitTimeoutError:
             told = f' ({race.told()})' if doing == 'connecting' else ''
             raise ConnectTimeoutError(f'{doing}: not done within {seconds} seconds{told}') from None
@@ -462,16 +468,18 @@ class Pool:
             if getattr(failure, 'reason', None) in _NOT_TLS:
                 doing += ', which did not answer with TLS (is this a port for plain HTTP?)'
             raise of_kind(ClosedError if is_lost(failure) else TLSError, f'{doing}: {failure}') from failure
-        if not self._usable:
+        if not self.usable:
             sock.close()
-            self.check_loop()
+            raise self.misused()
         link = Link(
-            self._loop,
+            self.loop,
             sock,
             origin=addresses[address],
             chunk_bytes=self._chunk_bytes,
             wait_seconds=self._transfer_seconds,
             requests=self._requests,
+            on_unasked=self._unasked,
+            poll=self._poll,
         )
         self._links.add(link)
         return link
@@ -487,18 +495,18 @@ class Pool:
             self._close(link)
             self._free += 1
             return
-        link.idle_until = self._loop.time() + self._idle_seconds
+        link.idle_until = self.loop.time() + self._idle_seconds
+        link.idle = True
         link.idle_order = self._idle_order = self._idle_order + 1
-        link.on_unasked = self._on_unasked
         self._idle[link] = None
         link.origin.idle.append(link)
         if not link.reading:
             link.watch()
         if self._idle_timer is None:
-            self._idle_timer = self._loop.call_at(link.idle_until, self._on_idle_timer)
+            self._idle_timer = self.loop.call_at(link.idle_until, self._on_idle_timer)
 
     def _take_out(self, link: Link) -> None:
-        link.on_unasked = None
+        link.idle = False
         del self._idle[link]
         idle = link.origin.idle
         if idle[-1] is link:
@@ -514,11 +522,11 @@ class Pool:
 
     def _on_idle_timer(self) -> None:
         self._idle_timer = None
-        now = self._loop.time()
+        now = self.loop.time()
         while self._idle:
             oldest = next(iter(self._idle))
             if oldest.idle_until > now:
-                self._idle_timer = self._loop.call_at(oldest.idle_until, self._on_idle_timer)
+                self._idle_timer = self.loop.call_at(oldest.idle_until, self._on_idle_timer)
                 return
             self._take_out(oldest)
             self._close(oldest)

@@ -14,6 +14,7 @@ between the two loses nothing: the next receive takes them.
 
 import asyncio
 import contextlib
+import select
 import socket
 import ssl
 import sys
@@ -35,8 +36,6 @@ TLS_RECORD_BYTES = 16384
 
 _READ = 0
 _WRITE = 1
-
-_receive_below_tls = socket.socket.recv
 
 _NOTHING_TO_READ = (BlockingIOError, ssl.SSLWantReadError)
 _NO_ROOM_TO_WRITE = (BlockingIOError, ssl.SSLWantWriteError)
@@ -64,6 +63,7 @@ class Link:
     __slots__ = (
         '_calls',
         '_fd',
+        '_poll',
         '_recv_deadline',
         '_recv_needs',
         '_recv_waiter',
@@ -80,6 +80,7 @@ class Link:
         'end_is_failure',
         'failure',
         'head_bytes',
+        'idle',
         'idle_order',
         'idle_until',
         'kept',
@@ -107,6 +108,8 @@ class Link:
         chunk_bytes: int,
         wait_seconds: float,
         requests: int,
+        on_unasked: Callable[['Link'], None],
+        poll: select.poll,
     ) -> None:
         self.loop = loop
         self.sock = sock
@@ -124,8 +127,9 @@ class Link:
         self.requests_left = requests
         self.reused = False
         self.idle_until = 0.0
+        self.idle = False
         self.idle_order = 0
-        self.on_unasked: Callable[[Link], None] | None = None
+        self.on_unasked = on_unasked
 
         # What was received: `unread` belongs to the exchange, `kept` comes after it.
         self.unread = b''
@@ -141,6 +145,7 @@ class Link:
         self.reading = False
         self._writing = False
         self._fd = sock.fileno()
+        self._poll = poll
         self._recv_waiter: asyncio.Future[Any] | None = None
         self._recv_needs = _READ
         self._recv_deadline = 0.0
@@ -200,11 +205,18 @@ class Link:
     def silent(self) -> bool:
         """Of a link at rest: whether there is nothing to receive. If there is, the link is of no more use.
 
-        OpenSSL takes longer than the kernel to say so, and where it holds nothing, the kernel knows as well.
+        The kernel is asked first, as a receive takes longer to say that it would block. Where OpenSSL holds bytes, or
+        what wraps the socket might, that does not tell.
         """
+        sock = self.sock
+        if self.send_bytes > TLS_RECORD_BYTES or (type(sock) is ssl.SSLSocket and not sock.pending()):
+            self._poll.register(self._fd, select.POLLIN)
+            told = self._poll.poll(0)
+            self._poll.unregister(self._fd)
+            if not told:
+                self.drained = True
+                return True
         try:
-            if type(self.sock) is ssl.SSLSocket and not self.sock.pending():
-                _receive_below_tls(self.sock, 1, socket.MSG_PEEK)
             self.kept = self.sock_recv(1)
             self.bytes_received += len(self.kept)
         except _NOTHING_TO_READ:
@@ -255,7 +267,7 @@ class Link:
                 receiver.set_result(None)
             elif self._recv_needs == _WRITE:
                 self._watch_writable()
-        elif self.on_unasked is not None:
+        elif self.idle:
             self.on_unasked(self)
         elif not waiting and self._is_sending() and len(self.kept or b'') < self.recv_bytes:
             self._keep()
