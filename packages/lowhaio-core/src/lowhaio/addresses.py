@@ -59,7 +59,7 @@ class Target:
         self.port = port
         self.context = context
         self.server_hostname = server_hostname
-        if not isinstance(entries, str) and not all(isinstance(info, tuple) and len(info) == 5 for info in entries):
+        if not isinstance(entries, str) and not all(map(_is_address_info, entries)):
             raise not_addresses(entries)
         hosts = (entries,) if isinstance(entries, str) else [_host(i[0], i[4]) for i in entries if i[1] == _STREAM]
         self.origins = [known.setdefault((host, port, id(context), server_hostname), Origin(context)) for host in hosts]
@@ -98,6 +98,10 @@ class Target:
 def not_addresses(value: object) -> TypeError:
     """The error of a caller who passed something else."""
     return TypeError(f'ip_address must be what loop.getaddrinfo returned, or one IP address as a str, not {value!r}')
+
+
+def _is_address_info(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 5
 
 
 def _is_host_name(name: str) -> bool:

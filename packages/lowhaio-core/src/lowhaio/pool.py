@@ -357,6 +357,8 @@ class Pool:
         link = await self._place(target, begun, self._connect_seconds if place_seconds is None else place_seconds)
         if link is not None:
             return link
+        if not self.usable:
+            raise self.misused()
         try:
             if connect_seconds is None:
                 return await self._open(addresses, target, begun, self._connect_seconds)
@@ -405,7 +407,7 @@ class Pool:
             raise
         finally:
             self._queue.pop(turn, None)
-        if link is not None and not link.silent():
+        if link is not None and (link.closed or not link.silent()):
             self._close(link)
             return None
         return link
