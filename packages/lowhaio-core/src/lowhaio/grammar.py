@@ -30,10 +30,9 @@ _LENGTH_DIGITS_MAX = 19
 # RFC 9112 section 7.1: chunk-size [ chunk-ext ] CRLF.
 CHUNK_LINE = re.compile(rb'([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\0\r\n]*)?\r\n')
 
-# RFC 9112 section 5: field-line = field-name ":" OWS field-value OWS; the white space after the value stays on it here.
-# "No whitespace is allowed between the field name and colon" (section 5.1). "A recipient of such a bare CR MUST
-# consider that element to be invalid" (section 2.2).
-_HEADER_LINE = re.compile(rb'(%b++):[ \t]*+([^\0\r\n]*+)' % _TOKEN_CHARACTER)
+# RFC 9112 section 5: field-line = field-name ":" OWS field-value OWS. "No whitespace is allowed between the field name
+# and colon" (section 5.1). "A recipient of such a bare CR MUST consider that element to be invalid" (section 2.2).
+_UNSAFE = re.compile(rb'[\0\r\n]').search
 
 # How a request begins: its method, then, where the head is there whole and simple enough, Content-Length and the end.
 # Simple are header lines that say nothing of framing, and of the connection no more than keep-alive, and one
@@ -93,6 +92,7 @@ _NO_ELEMENTS: tuple[bytes, ...] = ()
 _elements_of = operator.itemgetter(3)
 
 _remembered: dict[bytes, Field] = {}
+_remembered_names: dict[bytes, bytes] = {}
 _remembered_status: dict[bytes, tuple[bytes, bytes]] = {}
 
 
@@ -145,23 +145,34 @@ def parse_folded_headers(lines: list[bytes]) -> tuple[list[Field], bool]:
 
 def parse_line(line: bytes) -> Field:
     """One header line without its CRLF."""
+    written, colon, value = line.partition(b':')
     if len(line) > LINE_MAX:
         raise RefusedError(f'header line of {len(line)} bytes, over the limit of {LINE_MAX}: {shown(line)}')
-    parts = _HEADER_LINE.fullmatch(line)
-    if parts is None:
+    name = _remembered_names.get(written) or _parse_name(written)
+    if not name or not colon or _UNSAFE(value):
         raise RefusedError(f'not a header line: {shown(line)}')
-    name, value = parts.groups()
-    name = name.lower()
-    value = value.rstrip(b' \t')
+    value = value.strip(b' \t')
     size = len(line) + 2
     if name not in _REMEMBERED_NAMES:
-        return name, value, size, ()
-    field = name, value, size, _elements(value) if name in _FRAMING_NAMES else ()
+        return name, value, size, _NO_ELEMENTS
+    field = name, value, size, _elements(value) if name in _FRAMING_NAMES else _NO_ELEMENTS
     if size <= _REMEMBERED_BYTES:
         if len(_remembered) >= _REMEMBERED_MAX:
             _remembered.clear()
         _remembered[line] = field
     return field
+
+
+def _parse_name(written: bytes) -> bytes:
+    """A name in lower case; nothing where it is none."""
+    if written.translate(None, TOKEN):
+        return b''
+    name = written.lower()
+    if len(name) <= _REMEMBERED_BYTES:
+        if len(_remembered_names) >= _REMEMBERED_MAX:
+            _remembered_names.clear()
+        _remembered_names[written] = name
+    return name
 
 
 def _elements(value: bytes) -> tuple[bytes, ...]:
