@@ -196,9 +196,7 @@ class Socks5Context(_Tunnel):
         yield from _send(sock, b'\5\1\0%b%b' % (_address(host), self._port.to_bytes(2, 'big')))
         if reply := (yield from _receive_reply(sock, 5)):
             why = dict(enumerate(re.split(r',\s', _REPLIES), 1)).get(reply, 'unknown to RFC 1928')
-            raise RefusedError(
-                f'no tunnel to {host.decode()}, port {self._port}: proxy replied {reply}, {why}', bytes([reply])
-            )
+            raise RefusedError(f'no tunnel to {host.decode()}:{self._port}, reply {reply}: {why}', bytes([reply]))
         # RSV and ATYP, then BND.ADDR, which for a name begins with its length, then BND.PORT.
         _, kind = yield from _receive(sock, 2)
         if kind not in (1, 3, 4):
