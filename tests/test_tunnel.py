@@ -10,6 +10,7 @@ import shutil
 import socket
 import ssl
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -354,16 +355,32 @@ async def test_megabyte_of_head_is_refused(flood: bytes) -> None:
         assert clients_of(server.port) == 0
 
 
-async def test_error_is_part_of_no_cycle_and_keeps_no_socket_open() -> None:
-    """When it is dropped, it is gone, and all that it knew of with it."""
-    gc.collect()
-    gc.disable()
-    try:
-        await refusal(connect(), answers(b'HTTP/1.1 403 Forbidden'))
-        await refusal(socks5(), [SOCKS5[0], (ASK, b'\5\1')])
-        assert not [found for found in gc.get_objects() if isinstance(found, TunnelError)]
-    finally:
-        gc.enable()
+REFUSALS = {'CONNECT': (connect(), answers(b'HTTP/1.1 403 No')), 'SOCKS5': (socks5(), [SOCKS5[0], (ASK, b'\5\1')])}
+
+
+@pytest.mark.parametrize(('context', 'conversation'), REFUSALS.values(), ids=REFUSALS)
+async def test_error_is_part_of_no_cycle(context: Context, conversation: Conversation) -> None:
+    """Dropped, it is gone without the help of the collector, and so is what has waited."""
+    async with scripted(proxy(conversation)) as server:
+        gc.disable()
+        try:
+            with socket.create_connection(('127.0.0.1', server.port)) as sock:
+                opening = context.wrap_socket(sock, server_hostname='example.com')
+                opening.setblocking(False)
+                found: list[weakref.ref[BaseException]] = []
+                while not found:
+                    try:
+                        opening.do_handshake()
+                    except RefusedError as error:
+                        found.append(weakref.ref(error))
+                    except ssl.SSLWantReadError:
+                        assert select.select([opening], [], [], PATIENCE)[0]
+                steps = weakref.ref(opening)
+                del opening
+            assert found[0]() is None
+            assert steps() is None
+        finally:
+            gc.enable()
 
 
 async def test_proxy_that_takes_nothing_is_waited_for() -> None:
@@ -450,9 +467,9 @@ async def test_certificate_is_that_of_the_host_and_not_of_the_proxy(authority: A
     def serve(peer: Peer) -> None:
         peer.until(b'\r\n\r\n')
         peer.send(ESTABLISHED)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # what the client says to that is looked at below
             peer.start_tls(authority.server('example.com'))
-        answer(peer)
+            answer(peer)
 
     context = ConnectContext(authority.client(), 443)
     async with scripted(serve) as server, small_pool() as pool:

@@ -67,7 +67,7 @@ class RefusedError(TunnelError):
 
 
 class CredentialsError(RefusedError):
-    r"""The proxy wants credentials, or others than it was given: status 407, or what SOCKS5 has for that.
+    r"""The proxy wants credentials, or others than it was given: status 407 or 401, or what SOCKS5 has for that.
 
     From a SOCKS5 proxy the code is `b'\xff'` where it accepts none of the methods offered (RFC 1928 section 3), else
     the status with which it refused the credentials (RFC 1929 section 2).
@@ -151,7 +151,8 @@ class ConnectContext(_Tunnel):
         # mode immediately after the response header section", and "A client MUST ignore any Content-Length or
         # Transfer-Encoding header fields received in a successful response to CONNECT."
         if not status[1].startswith(b'2'):
-            kind = CredentialsError if status[1] == b'407' else RefusedError
+            # tinyproxy says 401 to wrong credentials, and nobody but a proxy can answer CONNECT.
+            kind = CredentialsError if status[1] in {b'401', b'407'} else RefusedError
             raise kind(f'the proxy opened no tunnel to {to.decode()}: {line.decode("latin-1")!r}', status[1], pairs)
 
 
