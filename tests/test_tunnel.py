@@ -184,7 +184,9 @@ ways = pytest.mark.parametrize('way', [Peer.send, Peer.pieces], ids=['whole', 'b
 good = pytest.mark.parametrize(('context', 'host', 'conversation'), GOOD.values(), ids=GOOD)
 
 
-def proxy(conversation: Conversation, way: Way = Peer.send, then: Script = Peer.until_closed) -> Script:
+def proxy(
+    conversation: Conversation, way: Way = Peer.send, then: Callable[[Peer], object] = Peer.until_closed
+) -> Script:
     """A proxy that holds this conversation."""
 
     def serve(peer: Peer) -> None:

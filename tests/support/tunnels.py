@@ -22,26 +22,29 @@ from .scripted import PATIENCE, AddressInfo, Peer, Script
 Routes = Mapping[str, AddressInfo]
 Credentials = tuple[bytes, bytes]
 
-NOT_ALLOWED = b'HTTP/1.1 407 Proxy Authentication Required\r\nproxy-authenticate: Basic realm="office"\r\n'
-NO_ROUTE = b'HTTP/1.1 502 Bad Gateway\r\n'
-NO_BODY = b'content-length: 0\r\n\r\n'
+NOT_ALLOWED = (
+    b'HTTP/1.1 407 Proxy Authentication Required\r\n'
+    b'proxy-authenticate: Basic realm="office"\r\ncontent-length: 0\r\n\r\n'
+)
+NO_ROUTE = b'HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n'
 
 
-def connect_proxy(routes: Routes, *, credentials: Credentials | None = None) -> Script:
-    """A proxy for CONNECT (RFC 9110 section 9.3.6)."""
+def connect_proxy(routes: Routes, *, credentials: Credentials | None = None, otherwise: bytes = NO_ROUTE) -> Script:
+    """A proxy for CONNECT (RFC 9110 section 9.3.6). `otherwise`: the response to all other methods."""
     expected = None if credentials is None else b'Basic ' + base64.b64encode(b':'.join(credentials))
 
     def serve(peer: Peer) -> None:
         request_line, *lines = peer.until(b'\r\n\r\n')[:-4].split(b'\r\n')
         method, authority, _ = request_line.split(b' ')
         headers = dict(line.split(b': ', 1) for line in lines)
-        assert method == b'CONNECT'
-        assert headers[b'host'] == authority
         if expected not in (None, headers.get(b'proxy-authorization')):
-            peer.send(NOT_ALLOWED + NO_BODY)
+            peer.send(NOT_ALLOWED)
+        elif method != b'CONNECT':
+            peer.send(otherwise)
         elif (address := routes.get(authority.decode())) is None:
-            peer.send(NO_ROUTE + NO_BODY)
+            peer.send(NO_ROUTE)
         else:
+            assert headers[b'host'] == authority
             with connected(address) as onward:
                 peer.send(b'HTTP/1.1 200 Connection established\r\n\r\n')
                 pump(peer.socket, onward)
