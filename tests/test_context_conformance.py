@@ -1,4 +1,4 @@
-"""All contexts keep the contract of contexts: `ssl`'s own, `NonSSLContext`, and tunnels around them and each other."""
+"""All contexts keep the contract: `ssl`'s own, `NonSSLContext`, tunnels around them and each other, TLS within TLS."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from lowhaio_nonssl import NonSSLContext
+from lowhaio_tlsintls import ProxyTLSContext, TLSInTLSContext
 from lowhaio_tunnel import ConnectContext, Socks5Context
 from support.certificates import Authority
 from support.context_conformance import CHECKS, CLOCK_CHECKS, Check, ClockCheck, Contract, Origin
@@ -19,46 +20,68 @@ from support.tunnels import connect_proxy, socks5_proxy
 
 CREDENTIALS = (b'user', b'secret')
 PORT = 443
-OUTER, INNER = 'first.test', 'localhost'
 
-Nesting = Callable[[Any], Any]
+Nesting = Callable[[Any, Authority], Any]
 
 connect = functools.partial(ConnectContext, port=PORT, credentials=CREDENTIALS)
+proxy_tls = functools.partial(ProxyTLSContext, proxy_hostname='localhost')
 socks5 = functools.partial(Socks5Context, port=PORT, credentials=CREDENTIALS)
 """To reach the origin."""
 
 NESTINGS: dict[str, tuple[list[str], Nesting]] = {
-    'none': ([], lambda inside: inside),
-    'CONNECT': (['CONNECT'], connect),
-    'SOCKS5': (['SOCKS5'], socks5),
+    'none': ([], lambda inside, _: inside),
+    'CONNECT': (['CONNECT'], lambda inside, _: connect(inside)),
+    'SOCKS5': (['SOCKS5'], lambda inside, _: socks5(inside)),
     'SOCKS5 through CONNECT': (
         ['CONNECT', 'SOCKS5'],
-        lambda inside: ConnectContext(socks5(inside), 1080, credentials=CREDENTIALS, host='second.test'),
+        lambda inside, _: ConnectContext(socks5(inside), 1080, credentials=CREDENTIALS, host='second.test'),
     ),
-    'CONNECT through SOCKS5': (
-        ['SOCKS5', 'CONNECT'],
-        lambda inside: Socks5Context(connect(inside), 1080, credentials=CREDENTIALS, host='second.test'),
+    'CONNECT over TLS': (
+        ['CONNECT over TLS'],
+        lambda inside, authority: proxy_tls(connect(TLSInTLSContext(inside)), authority.client()),
+    ),
+    'SOCKS5 over TLS, through CONNECT': (
+        ['CONNECT', 'SOCKS5 over TLS'],
+        lambda inside, authority: ConnectContext(
+            proxy_tls(socks5(TLSInTLSContext(inside)), authority.client()),
+            1080,
+            credentials=CREDENTIALS,
+            host='second.test',
+        ),
+    ),
+    'CONNECT over TLS, through SOCKS5 over TLS': (
+        ['SOCKS5 over TLS', 'CONNECT over TLS'],
+        lambda inside, authority: proxy_tls(
+            Socks5Context(
+                proxy_tls(connect(TLSInTLSContext(inside)), TLSInTLSContext(authority.client())),
+                1080,
+                credentials=CREDENTIALS,
+                host='second.test',
+            ),
+            authority.client(),
+        ),
     ),
 }
 """The proxies on the way, the first one first, and what goes around the context for the origin."""
-
-PROXIES = {'CONNECT': connect_proxy, 'SOCKS5': socks5_proxy}
 
 
 @contextlib.asynccontextmanager
 async def contract_of(nesting: str, authority: Authority, *, encrypted: bool) -> AsyncIterator[Contract]:
     """The servers of a nesting, and the contract."""
     kinds, around = NESTINGS[nesting]
-    inside = authority.client() if encrypted else NonSSLContext()
+    within_tls = any('over TLS' in kind for kind in kinds)
+    inside = authority.client() if encrypted else None if within_tls else NonSSLContext()
     origin = Origin()
     async with contextlib.AsyncExitStack() as stack:
         server: Server = await stack.enter_async_context(
             scripted(origin, tls=authority.server() if encrypted else None)
         )
         for kind, name in zip(reversed(kinds), (f'localhost:{PORT}', 'second.test:1080'), strict=False):
-            script = PROXIES[kind]({name: server.address[0]}, credentials=CREDENTIALS)
-            server = await stack.enter_async_context(scripted(script))
-        yield Contract(around(inside), server.port, origin, encrypted)
+            proxy = connect_proxy if kind.startswith('CONNECT') else socks5_proxy
+            script = proxy({name: server.address[0]}, credentials=CREDENTIALS)
+            tls = authority.server() if kind.endswith('over TLS') else None
+            server = await stack.enter_async_context(scripted(script, tls=tls))
+        yield Contract(around(inside, authority), server.port, origin, encrypted)
 
 
 nestings = pytest.mark.parametrize('nesting', NESTINGS)
