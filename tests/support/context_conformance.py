@@ -184,7 +184,7 @@ async def dripped(contract: Contract) -> None:
 async def cancelled(contract: Contract) -> None:
     """At every suspension, early and late. What arrives comes in pieces, and each when the client waits for it."""
     length = await _length(contract)
-    script = InPieces(contract.port, max(1, length // 16))
+    script = InPieces(contract.port, max(1, length // 10))
     async with scripted(script) as way, small_pool(max=1, max_idle_seconds=0) as pool:
 
         async def exchange() -> None:

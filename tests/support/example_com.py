@@ -17,6 +17,7 @@ change nothing in lowhaio to have them run as they stand:
 | localhost, port 8080       | HTTP                                                                                |
 | proxy.example.com, 3128    | an HTTP proxy, for `user` with `password`: tunnels to port 443 of the three above   |
 | proxy.example.com, 1080    | a SOCKS5 proxy for the same                                                         |
+| proxy.example.com, 3129    | the HTTP proxy over TLS                                                             |
 | `app.sock`                 | HTTP over a Unix socket                                                             |
 | 127.0.0.1, port `port`     | HTTPS, with a certificate for localhost, for programs that run a loop of their own   |
 
@@ -133,11 +134,12 @@ async def servers(folder: Path, authorities: Authorities) -> AsyncIterator[int]:
         routes = {f'{name}:{port}': address[0] for (name, port), address in loop.names.items()}
         login = (b'user', b'password')
         hello = _with_length(b'Hello!\n')
-        for port, script in (
-            (3128, connect_proxy(routes, credentials=login, otherwise=hello)),
-            (1080, socks5_proxy(routes, credentials=login)),
+        for port, script, context in (
+            (3128, connect_proxy(routes, credentials=login, otherwise=hello), None),
+            (3129, connect_proxy(routes, credentials=login), authorities.server('proxy.example.com')),
+            (1080, socks5_proxy(routes, credentials=login), None),
         ):
-            server = await stack.enter_async_context(scripted(script, family=socket.AF_UNIX))
+            server = await stack.enter_async_context(scripted(script, tls=context, family=socket.AF_UNIX))
             loop.names['proxy.example.com', port] = server.address
         local = await stack.enter_async_context(scripted(serve, tls=authorities.server('localhost')))
         yield local.port
