@@ -25,6 +25,8 @@
 | `debian_servers` | Apache httpd, HAProxy, lighttpd, Caddy and Node, with the same                    |
 | `app`            | the small ASGI application that granian and hypercorn serve                       |
 | `conformance`    | the contract of a body wrapper, as a check that takes any wrapper                 |
+| `context_conformance` | the contract of a context, as a check that takes any context                 |
+| `tunnels`        | proxies of our own, for CONNECT and for SOCKS5                                    |
 | `fences`         | the fences of the Markdown files, and how their Python is run                     |
 | `example_com`    | the servers that the documentation talks to                                       |
 

@@ -15,6 +15,9 @@ change nothing in lowhaio to have them run as they stand:
 | members.example.com, 443   | HTTPS, and asks its clients for a certificate: `client.pem` is one                  |
 | intranet.example.com, 443  | HTTPS, with a certificate of an authority that is not the system's: `company.pem`   |
 | localhost, port 8080       | HTTP                                                                                |
+| proxy.example.com, 3128    | an HTTP proxy, for `user` with `password`: tunnels to port 443 of the three above   |
+| proxy.example.com, 1080    | a SOCKS5 proxy for the same                                                         |
+| proxy.example.com, 3129    | the HTTP proxy over TLS                                                             |
 | `app.sock`                 | HTTP over a Unix socket                                                             |
 | 127.0.0.1, port `port`     | HTTPS, with a certificate for localhost, for programs that run a loop of their own   |
 
@@ -53,6 +56,7 @@ import trustme
 
 from .loops import AsyncioLoop
 from .scripted import Peer, scripted
+from .tunnels import connect_proxy, socks5_proxy
 
 UPLOAD_LIMIT = 10_000_000
 LINES = b''.join(b'This is line %d.\n' % number for number in range(1000))
@@ -127,6 +131,16 @@ async def servers(folder: Path, authorities: Authorities) -> AsyncIterator[int]:
             loop.names[name, port] = server.address
             if context is None:
                 (folder / 'app.sock').symlink_to(str(server.address[0][4]))
+        routes = {f'{name}:{port}': address[0] for (name, port), address in loop.names.items()}
+        login = (b'user', b'password')
+        hello = _with_length(b'Hello!\n')
+        for port, script, context in (
+            (3128, connect_proxy(routes, credentials=login, otherwise=hello), None),
+            (3129, connect_proxy(routes, credentials=login), authorities.server('proxy.example.com')),
+            (1080, socks5_proxy(routes, credentials=login), None),
+        ):
+            server = await stack.enter_async_context(scripted(script, tls=context, family=socket.AF_UNIX))
+            loop.names['proxy.example.com', port] = server.address
         local = await stack.enter_async_context(scripted(serve, tls=authorities.server('localhost')))
         yield local.port
 
