@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import brotli
+import brotli  # type: ignore[import-untyped]  # it has no types
 import pytest
 from backports import zstd
 from hypothesis import HealthCheck, given, settings
@@ -124,7 +124,10 @@ async def test_streams_after_one_another() -> None:
 async def test_zstd_has_the_window_of_the_rfc() -> None:
     """RFC 9659: 8 MB are taken, what asks for more is refused before it has any memory."""
     for window_log, taken in ((23, True), (24, False), (30, False)):
-        options = {zstd.CompressionParameter.window_log: window_log, zstd.CompressionParameter.content_size_flag: 0}
+        options: dict[int, int] = {
+            zstd.CompressionParameter.window_log: window_log,
+            zstd.CompressionParameter.content_size_flag: 0,
+        }
         compressor = zstd.ZstdCompressor(options=options)
         received = compressor.compress(TEXT) + compressor.flush()
         if taken:
@@ -239,14 +242,15 @@ async def test_errors_in_making_a_decompressor_come_out_as_they_are() -> None:
 
 def bomb(coding: bytes, megabytes: int) -> Iterator[bytes]:
     """So much of zeros, compressed without ever being whole."""
-    compressor: Any = {
+    makers: dict[bytes, Callable[[], Any]] = {
         b'gzip': lambda: zlib.compressobj(wbits=31),
         b'deflate': zlib.compressobj,
         b'zstd': zstd.ZstdCompressor,
         b'br': lambda: brotli.Compressor(quality=5),
         b'bzip2': bz2.BZ2Compressor,
         b'xz': lambda: lzma.LZMACompressor(preset=1),
-    }[coding]()
+    }
+    compressor = makers[coding]()
     compress = compressor.process if coding == b'br' else compressor.compress
     for _ in range(megabytes):
         yield compress(bytes(1_000_000))

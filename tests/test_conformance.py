@@ -10,11 +10,11 @@ import http.client
 import io
 import lzma
 import zlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from typing import Any
 
-import brotli
+import brotli  # type: ignore[import-untyped]  # it has no types
 import pytest
 from backports import zstd
 
@@ -96,7 +96,7 @@ BROTLI = brotli.compress(TEXT)
 BZ2 = bz2.compress(TEXT)
 XZ = lzma.compress(TEXT, check=lzma.CHECK_CRC32)
 SKIPPABLE = b'\x50\x2a\x4d\x18\x03\0\0\0abc'  # RFC 8878 section 3.1.2
-DECOMPRESSORS = {
+DECOMPRESSORS: dict[bytes, Callable[[], lowhaio_codings.Decompressor]] = {
     **lowhaio_gzip.DECOMPRESSORS,
     b'zstd': lowhaio_codings.zstd(zstd),
     b'br': lowhaio_codings.brotli(brotli),

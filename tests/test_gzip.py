@@ -225,7 +225,7 @@ def test_decompressors_have_the_interface_of_the_standard_library() -> None:
         (b'deflate', deflated(TEXT, -15), 1),
     ):
         for step in (1, 100, 10_000):
-            new = lowhaio_gzip.DECOMPRESSORS[coding]()
+            new: Any = lowhaio_gzip.DECOMPRESSORS[coding]()
             assert (new.decompress(b'', 9), new.needs_input, new.eof, new.unused_data) == (b'', True, False, b'')
             pieces = []
             for start in range(0, len(received), step):
