@@ -238,6 +238,14 @@ def test_decompressors_have_the_interface_of_the_standard_library() -> None:
             assert new.decompress(b'', 9) == b''
 
 
+async def test_a_body_that_is_not_bytes_is_a_mistake_and_not_corrupt() -> None:
+    text: Any = 'text'
+    below = Below([text])
+    with pytest.raises(TypeError, match='str'):
+        await anext(decompress(below.body))
+    assert below.closed == 1
+
+
 async def test_many_members() -> None:
     """RFC 1952 section 2.2: "The members simply appear one after another in the file"."""
     members = b''.join(gzip.compress(b'%d,' % i if i % 3 else b'') for i in range(3000))
