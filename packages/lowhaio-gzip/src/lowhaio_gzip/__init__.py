@@ -137,7 +137,7 @@ class Decompressor:
 
     `decompress(data, max_length)` takes all of the data and gives at most so many bytes; `needs_input` says that it has
     no more to give without more data; `eof` that the data may end here. What follows the end of a stream goes through
-    the same object, and so `unused_data` is empty.
+    the same object, and so `unused_data` is empty. `coding` is a key of `DECOMPRESSORS`; another raises `KeyError`.
     """
 
     unused_data = b''
