@@ -41,9 +41,9 @@ async def main(url: str, ssl_context: ssl.SSLContext) -> None:
         code, cursor = await pool.recv_status_line(connection)
         response, cursor = await lowhaio_dict.collect(pool.recv_headers(connection, cursor), cursor)
         body = pool.recv_body(connection, cursor)
-        if response.get(b'transfer-encoding', b'').lower() == b'chunked':
+        if connection.chunked:
             body = lowhaio_chunked.decode(body)
-        body = lowhaio_gzip.decompress(body, response.get(b'content-encoding', b'identity'))
+        body = lowhaio_gzip.decompress(body, response.get(b'content-encoding', b''))
 
         print(f'status {code.decode()}')
         for name, value in response.items():

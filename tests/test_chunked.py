@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 
 import pytest
 
 import lowhaio_chunked
-from lowhaio_chunked import MAX_OVERHEAD_BYTES, decode, encode
+from lowhaio_chunked import MAX_LINE_BYTES, MAX_OVERHEAD_BYTES, decode, encode
 from support.conformance import Below, body_of
 
 Trailers = list[tuple[bytes, bytes]]
@@ -117,6 +117,41 @@ async def test_trailers() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ('lines', 'trailers'),
+    [
+        (b'x: 1\r\n 2\r\n', [(b'x', b'1 2')]),
+        (b'x: 1 \t\r\n \t 2\t\r\n', [(b'x', b'1 2')]),
+        (b'x: 1\r\n\t2\r\n  3\r\ny: 4\r\n 5\r\n', [(b'x', b'1 2 3'), (b'y', b'4 5')]),
+        (b'x:\r\n 1\r\n', [(b'x', b'1')]),
+        (b'x: 1\r\n \r\n', [(b'x', b'1')]),
+        (b'x:\r\n \r\n\t\r\n', [(b'x', b'')]),
+        (b'x: 1\r\n y: 2\r\n', [(b'x', b'1 y: 2')]),
+        (b'x: 1\r\n  2  3\r\n', [(b'x', b'1 2  3')]),
+    ],
+)
+async def test_folded_trailers_are_joined_with_one_space(lines: bytes, trailers: Trailers) -> None:
+    """RFC 9112 section 5.2: a user agent "MUST replace each received obs-fold with one or more SP octets"."""
+    received = b'1\r\n-\r\n0\r\n' + lines + b'\r\n'
+    for pieces in ([received], [received[i : i + 1] for i in range(len(received))]):
+        found: Trailers = []
+        assert await decoded(*pieces, trailers=found) == b'-'
+        assert found == trailers
+
+
+async def test_a_trailer_of_many_folds_takes_no_more_than_the_limit() -> None:
+    async def endless() -> AsyncGenerator[bytes, None]:
+        yield b'0\r\nx: 1\r\n'
+        while True:
+            yield b' 2\r\n' * 1000
+
+    with pytest.raises(lowhaio_chunked.LimitError, match='extensions and trailers of more than 262144 bytes'):
+        await anext(decode(endless()))
+    found: Trailers = []
+    await decoded(b'0\r\nx: 1\r\n' + b' 2\r\n' * 50_000 + b'\r\n', trailers=found)
+    assert found == [(b'x', b'1' + b' 2' * 50_000)]
+
+
 async def test_trailers_are_there_before_the_last_piece() -> None:
     trailers: Trailers = []
     async for _ in decode(body_of(b'1\r\n-\r\n0\r\nx: 1\r\n\r\n'), trailers):
@@ -139,8 +174,13 @@ async def test_trailers_of_a_body_without_an_end_are_not_given() -> None:
         b'x\t: 1\r\n',
         b' x: 1\r\n',
         b'x y: 1\r\n',
-        b'x: 1\r\n folded\r\n',
-        b'x: 1\r\n\tfolded\r\n',
+        b'x: 1\n folded\r\n',
+        b'x: 1\r\n folded\n',
+        b'x: 1\r\n fol\0ded\r\n',
+        b'x: 1\r\n fol\rded\r\n',
+        b'x: 1\r\n\x0bfolded\r\n',
+        b' \r\n',
+        b'\tx\r\n',
         b'x: 1\n',
         b'x: \r1\r\n',
         b'x: 1\r\r\n',
@@ -185,25 +225,82 @@ async def test_a_truncation_says_where(received: bytes, place: str) -> None:
         await decoded(received)
 
 
+@pytest.mark.parametrize(
+    ('start', 'end'),
+    [
+        (b'1;', b'\r\n-\r\n0\r\n\r\n'),
+        (b'1', b'\r\n-\r\n0\r\n\r\n'),
+        (b'0\r\nx:', b'\r\n\r\n'),
+        (b'0\r\nx:\r\n ', b'\r\n\r\n'),
+    ],
+    ids=['extension', 'blanks', 'trailer', 'folded trailer'],
+)
+async def test_a_line_has_a_limit(start: bytes, end: bytes) -> None:
+    """Exactly the limit is accepted. It does not count the CRLF, and how the line is split does not matter."""
+    assert MAX_LINE_BYTES == 65536
+    before = len(start.rpartition(b'\n')[2])
+    for size in (MAX_LINE_BYTES, MAX_LINE_BYTES + 1):
+        received = start + b' ' * (size - before) + end
+        for cut in (0, 10, len(start) + size - before, len(start) + size - before + 1, -len(end) + 2, -1):
+            for pieces in ([received[:cut], received[cut:]], [*re.findall(b'(?s).{1,4096}', received)]):
+                if size == MAX_LINE_BYTES:
+                    assert await decoded(*pieces) in (b'-', b'')
+                else:
+                    with pytest.raises(lowhaio_chunked.LimitError, match=r'^a line of more than 65536 bytes$'):
+                        await decoded(*pieces)
+
+
+async def test_a_line_that_is_too_long_is_refused_before_its_end() -> None:
+    below = Below([b'1;' + b'x' * 65534, b'xxx', b'never'])
+    with pytest.raises(lowhaio_chunked.LimitError, match='a line of more than 65536 bytes'):
+        await anext(decode(below.body))
+    assert below.closed == 1
+
+
 async def test_extensions_and_trailers_share_one_limit() -> None:
-    """Exactly the limit is accepted: extensions of 6 and of 59994 bytes, and a trailer of 5536."""
-    assert MAX_OVERHEAD_BYTES == 65536
-    start = b'1;12345\r\n-\r\n' + b'1;%b\r\n-\r\n' % (b'x' * 59993) + b'0\r\n'
-    for filler, error in ((5532, None), (5533, lowhaio_chunked.LimitError)):
-        received = start + b'x:%b\r\n\r\n' % (b'y' * filler)
+    """Exactly the limit is accepted. What a chunk has beside its data counts only where it is more than the data."""
+    assert MAX_OVERHEAD_BYTES == 262144
+    extension = b'1;%b\r\n-\r\n' % (b'x' * 60_000)  # 60,000 over its data
+    start = extension * 4 + b'0\r\n'
+    for filler, error in ((22139, None), (22140, lowhaio_chunked.LimitError)):
+        received = start + b'x:%b\r\n\r\n' % (b'y' * (filler + 1))
         for pieces in ([received], [received[i : i + 1000] for i in range(0, len(received), 1000)]):
             if error is None:
-                assert await decoded(*pieces) == b'--'
+                assert await decoded(*pieces) == b'----'
             else:
-                with pytest.raises(error, match='extensions and trailers of more than 65536 bytes'):
+                with pytest.raises(error, match='extensions and trailers of more than 262144 bytes'):
                     await decoded(*pieces)
+
+
+@pytest.mark.parametrize('step', [100_000, 1013])
+@pytest.mark.parametrize(
+    ('line', 'size'),
+    [(b'1000    ', 4096), (b'00000010  ', 16), (b'55;chunk-signature=' + b'0' * 64, 85)],
+    ids=['padded', 'padded, short', 'signed'],
+)
+async def test_servers_may_pad_and_sign_chunks_in_bodies_of_any_length(line: bytes, size: int, step: int) -> None:
+    """More than the limit in all, and never more than the data."""
+    count = 2 * MAX_OVERHEAD_BYTES // len(line)
+    chunks = line + b'\r\n' + bytes(size) + b'\r\n'
+    piece = chunks * max(1, step // len(chunks))
+    total = 0
+    below = (piece for _ in range(count * len(chunks) // len(piece) + 1))
+    async for content in decode(body_from(below)):
+        total += len(content)
+    assert total >= count * size
+
+
+async def body_from(pieces: Iterable[bytes]) -> AsyncGenerator[bytes, None]:
+    for piece in pieces:
+        yield piece
+    yield b'0\r\n\r\n'
 
 
 @pytest.mark.parametrize(
     ('before', 'repeated'),
     [
-        (b'', b'1;x\r\n-\r\n'),
-        (b'', b'1 \r\n-\r\n'),
+        (b'', b'1;%b\r\n-\r\n' % (b'x' * 100)),
+        (b'', b'1%b\r\n-\r\n' % (b' ' * 100)),
         (b'1;', b'x'),
         (b'', b'1'),
         (b'0\r\n', b'x: 1\r\n'),
@@ -227,12 +324,12 @@ async def test_what_never_ends_is_refused_at_the_limit(before: bytes, repeated: 
 
 async def test_what_is_left_of_the_limit_does_not_depend_on_the_split() -> None:
     """With nothing left, bare lines are still accepted, in whatever parts they arrive."""
-    start = b'1;%b\r\n-\r\n' % (b'x' * (MAX_OVERHEAD_BYTES - 1))
-    end = b'1\r\n-\r\n0000000000000001\r\n-\r\n0\r\n\r\n'
+    start = b'1;%b\r\n-\r\n' % (b'x' * (MAX_OVERHEAD_BYTES // 8)) * 8
+    end = b'1\r\n-\r\n1 \r\n-\r\n0000000000000001\r\n-\r\n0\r\n\r\n'
     for i in range(len(end)):
-        assert await decoded(start + end[:i], end[i:]) == b'---'
+        assert await decoded(start + end[:i], end[i:]) == b'-' * 11
     with pytest.raises(lowhaio_chunked.LimitError):
-        await decoded(start + b'1 \r\n-\r\n0\r\n\r\n')
+        await decoded(start + b'1  \r\n-\r\n0\r\n\r\n')
 
 
 async def test_chunks_have_no_limit_where_they_have_no_extensions() -> None:

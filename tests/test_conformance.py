@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import bz2
 import contextlib
 import gzip
 import http.client
 import io
+import lzma
 import zlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from typing import Any
 
+import brotli  # type: ignore[import-untyped]  # it has no types
 import pytest
+from backports import zstd
 
+import lowhaio_buffered
 import lowhaio_chunked
+import lowhaio_codings
 import lowhaio_gzip
 from support import conformance
 from support.conformance import CHECKS, Case, Check, Contract
@@ -57,7 +63,7 @@ CHUNKED_CASES = [
     Case(b'5\r\nhello\r\n0\r\n\r\n', b'hello'),
     Case(b'5\r\nhello\r\n6\r\n world\r\n6\r\n again\r\n00\r\n\r\n', b'hello world again'),
     Case(b'a \t\r\n0\r\n\r\n12345\r\n00A;x=1;y="0;"\r\n0\r\n\r\n67890\r\n0\r\n\r\n', b'0\r\n\r\n123450\r\n\r\n67890'),
-    Case(b'5\r\nhello\r\n0;last\r\nx-a: 1\r\nx-b:\r\n\r\n', b'hello'),
+    Case(b'5\r\nhello\r\n0;last\r\nx-a: 1\r\nx-b:\r\n folded\r\n\r\n', b'hello'),
     Case(b'', error=lowhaio_chunked.TruncatedError),
     Case(b'5\r\nhello\r\n0\r\n', error=lowhaio_chunked.TruncatedError),
     Case(b'5\r\nhell', error=lowhaio_chunked.TruncatedError),
@@ -85,6 +91,68 @@ DEFLATE_CASES = [
     Case(RAW + b'\0', error=lowhaio_gzip.CorruptError),
 ]
 
+ZSTD = zstd.compress(TEXT)
+BROTLI = brotli.compress(TEXT)
+BZ2 = bz2.compress(TEXT)
+XZ = lzma.compress(TEXT, check=lzma.CHECK_CRC32)
+SKIPPABLE = b'\x50\x2a\x4d\x18\x03\0\0\0abc'  # RFC 8878 section 3.1.2
+DECOMPRESSORS: dict[bytes, Callable[[], lowhaio_codings.Decompressor]] = {
+    **lowhaio_gzip.DECOMPRESSORS,
+    b'zstd': lowhaio_codings.zstd(zstd),
+    b'br': lowhaio_codings.brotli(brotli),
+    b'bzip2': bz2.BZ2Decompressor,
+    b'xz': partial(lzma.LZMADecompressor, memlimit=100_000_000),
+}
+
+
+def undone(value: bytes, **options: Any) -> Any:
+    return partial(lowhaio_codings.decompress, value=value, decompressors=DECOMPRESSORS, **options)
+
+
+def codings_cases(cases: list[Case]) -> list[Case]:
+    """The same, refused by the errors of the other package."""
+    names = {case: case.error.__name__ for case in cases if case.error}
+    return [
+        Case(case.received, case.content, getattr(lowhaio_codings, names[case]) if case in names else None)
+        for case in cases
+    ]
+
+
+ZSTD_CASES = [
+    Case(ZSTD, TEXT),
+    Case(SKIPPABLE + ZSTD + zstd.compress(b'') + ZSTD + SKIPPABLE, TEXT + TEXT),
+    Case(b'', b''),
+    Case(ZSTD[:-1], error=lowhaio_codings.TruncatedError),
+    Case(ZSTD + ZSTD[:1], error=lowhaio_codings.TruncatedError),
+    Case(ZSTD[:4] + b'\xff' + ZSTD[5:], error=lowhaio_codings.CorruptError),
+    Case(ZSTD + b'garbage', error=lowhaio_codings.CorruptError),
+    Case(ZSTD + bytes(9), error=lowhaio_codings.CorruptError),
+]
+
+BROTLI_CASES = [
+    Case(BROTLI, TEXT),
+    Case(brotli.compress(b''), b''),
+    Case(b'', b''),
+    Case(BROTLI[:-1], error=lowhaio_codings.TruncatedError),
+    Case(b'\xff' + BROTLI, error=lowhaio_codings.CorruptError),
+    Case(BROTLI + b'\0', error=lowhaio_codings.CorruptError),
+    Case(BROTLI + BROTLI, error=lowhaio_codings.CorruptError),
+]
+
+BZ2_CASES = [
+    Case(BZ2, TEXT),
+    Case(BZ2 + bz2.compress(b'') + bz2.compress(b'.'), TEXT + b'.'),
+    Case(BZ2[:-1], error=lowhaio_codings.TruncatedError),
+    Case(BZ2 + b'garbage', error=lowhaio_codings.CorruptError),
+]
+
+XZ_CASES = [
+    Case(XZ, TEXT),
+    Case(XZ[:-1], error=lowhaio_codings.TruncatedError),
+    Case(XZ[:-2] + b'--', error=lowhaio_codings.CorruptError),
+    Case(XZ + b'garbage, and so much that it is a header', error=lowhaio_codings.CorruptError),
+]
+
 PLAIN_CASES = [Case(TEXT, TEXT), Case(b'0', b'0'), Case(b'', b'')]
 
 CONTRACTS = {
@@ -102,6 +170,36 @@ CONTRACTS = {
     'gzip.compress deflate': Contract(
         partial(lowhaio_gzip.compress, coding=b'deflate'), PLAIN_CASES, read=zlib.decompress
     ),
+    'gzip.decompress two codings': Contract(
+        partial(lowhaio_gzip.decompress, coding=b'deflate, gzip', max_bytes=len(TEXT)),
+        [Case(gzip.compress(ZLIB), TEXT), Case(gzip.compress(ZLIB[:-1]), error=lowhaio_gzip.TruncatedError)],
+    ),
+    'gzip.decompress another coding': Contract(
+        partial(lowhaio_gzip.decompress, coding=b'gzip, br'),
+        [Case(b'', b''), Case(GZIP, error=lowhaio_gzip.UnknownCodingError)],
+    ),
+    'codings.decompress zstd': Contract(undone(b'zstd'), ZSTD_CASES),
+    'codings.decompress zstd to single bytes': Contract(undone(b'zstd', piece_bytes=1), ZSTD_CASES),
+    'codings.decompress br': Contract(undone(b'br'), BROTLI_CASES),
+    'codings.decompress br to single bytes': Contract(undone(b'br', piece_bytes=1), BROTLI_CASES),
+    'codings.decompress bz2': Contract(undone(b'bzip2'), BZ2_CASES),
+    'codings.decompress xz': Contract(undone(b'xz'), XZ_CASES),
+    'codings.decompress gzip': Contract(undone(b'gzip'), codings_cases(GZIP_CASES)),
+    'codings.decompress deflate': Contract(undone(b'deflate', piece_bytes=7), codings_cases(DEFLATE_CASES)),
+    'codings.decompress identity': Contract(undone(b'identity'), PLAIN_CASES),
+    'codings.decompress two codings': Contract(
+        undone(b'gzip, zstd', max_bytes=len(TEXT)),
+        [
+            Case(zstd.compress(GZIP), TEXT),
+            Case(b'', b''),
+            Case(zstd.compress(GZIP)[:-1], error=lowhaio_codings.TruncatedError),
+            Case(zstd.compress(GZIP[:-1]), error=lowhaio_codings.TruncatedError),
+            Case(zstd.compress(GZIP + gzip.compress(b'.')), error=lowhaio_codings.LimitError),
+        ],
+    ),
+    'codings.decompress another coding': Contract(
+        undone(b'compress'), [Case(b'', b''), Case(TEXT, error=lowhaio_codings.UnknownCodingError)]
+    ),
     'a stack': Contract(
         lambda body: lowhaio_gzip.decompress(lowhaio_chunked.decode(body)),
         [Case(b'%x\r\n%b\r\n0\r\n\r\n' % (len(GZIP), GZIP), TEXT)],
@@ -114,6 +212,32 @@ CONTRACTS = {
 @pytest.mark.parametrize('contract', CONTRACTS.values(), ids=CONTRACTS)
 async def test_wrapper_keeps_the_contract(contract: Contract, check: Check) -> None:
     await check(contract)
+
+
+class OnlyRead:
+    """An async iterator as the protocol has it, and no more: without `aclose` and `asend`."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.pieces = iter(pieces)
+
+    def __aiter__(self) -> OnlyRead:
+        return self
+
+    async def __anext__(self) -> bytes:
+        await asyncio.sleep(0)
+        for piece in self.pieces:
+            return piece
+        raise StopAsyncIteration
+
+
+@pytest.mark.parametrize('name', [name for name in CONTRACTS if name.startswith(('chunked.', 'gzip.', 'codings.'))])
+async def test_recipes_read_what_cannot_be_closed(name: str) -> None:
+    contract: Any = CONTRACTS[name]
+    for case in contract.good_cases:
+        assert (
+            contract.read(b''.join([piece async for piece in contract.wrap(OnlyRead(case.received))])) == case.content
+        )
+    assert await lowhaio_buffered.buffered(OnlyRead(b'12', b'3'), 3) == b'123'
 
 
 # Wrappers that undo nothing, and that of one line, which ends by a full stop. The first of each keeps the contract.

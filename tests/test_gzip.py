@@ -62,19 +62,104 @@ async def test_identity_changes_nothing_and_keeps_to_the_sizes() -> None:
     assert [piece is whole async for piece in decompress(body_of(whole), b'identity')] == [True]
 
 
-@pytest.mark.parametrize('wrap', [decompress, compress])
-@pytest.mark.parametrize('coding', [b'', b'br', b'zstd', b'compress', b'gzip, deflate', b'gzip ', b'*'])
-async def test_other_codings_are_refused_before_anything_is_taken(wrap: Any, coding: bytes) -> None:
+@pytest.mark.parametrize('coding', [b'', b'br', b'zstd', b'compress', b'gzip, deflate', b'gzip ', b'*', b'identity'])
+async def test_nothing_is_compressed_by_other_codings(coding: bytes) -> None:
+    """It is the caller who names this coding: the error comes before anything is taken."""
     below = Below([b'1'])
     with pytest.raises(lowhaio_gzip.UnknownCodingError) as caught:
-        wrap(below.body, coding)
+        compress(below.body, coding)
     assert str(caught.value) == f'not a coding known here: {coding!r}'
     assert not below.started
 
 
-def test_a_request_is_not_compressed_by_identity() -> None:
-    with pytest.raises(lowhaio_gzip.UnknownCodingError):
-        compress(body_of(), b'identity')
+@pytest.mark.parametrize(
+    ('value', 'unknown'),
+    [
+        (b'br', b'br'),
+        (b'Zstd', b'zstd'),
+        (b'gzip, br', b'br'),
+        (b'br,gzip', b'br'),
+        (b'*', b'*'),
+        (b'gzip deflate', b'gzip deflate'),
+        (b'gzip;q=1', b'gzip;q=1'),
+    ],
+)
+async def test_other_codings_are_refused_at_the_first_byte(value: bytes, unknown: bytes) -> None:
+    """A response without content, to HEAD or a 304, names the coding that it would have: it is fine."""
+    assert await decompressed(coding=value) == b''
+    assert await decompressed(b'', b'', coding=value) == b''
+    below = Below([b'', gzip.compress(TEXT), b'more'])
+    with pytest.raises(lowhaio_gzip.UnknownCodingError) as caught:
+        await anext(decompress(below.body, value))
+    assert str(caught.value) == f'not a coding known here: {unknown!r}'
+    assert below.closed == 1
+
+
+@pytest.mark.parametrize(
+    'value', [b'', b' ', b',', b', ,\t', b'identity', b'IDENTITY', b'identity, Identity', b',identity,']
+)
+async def test_no_coding_changes_nothing(value: bytes) -> None:
+    assert await decompressed(TEXT, coding=value) == TEXT
+    assert await decompressed(coding=value) == b''
+
+
+@pytest.mark.parametrize(
+    'value',
+    [
+        b'deflate, gzip',
+        b'deflate,gzip',
+        b'deflate\t,\tgzip',
+        b' ,deflate,, gzip , ',
+        b'identity, Deflate, identity, X-GZip',
+    ],
+)
+@pytest.mark.parametrize('step', [1, 7, 10_000])
+async def test_lists_of_codings_are_undone_from_the_last_to_the_first(value: bytes, step: int) -> None:
+    """RFC 9110 section 8.4: in the order in which they were applied; section 5.6.1.2: empty elements are ignored."""
+    received = gzip.compress(zlib.compress(TEXT))
+    pieces = [received[i : i + step] for i in range(0, len(received), step)]
+    assert await decompressed(*pieces, coding=value, max_bytes=len(TEXT)) == TEXT
+    with pytest.raises(lowhaio_gzip.CorruptError, match=r"^not b'(x-)?gzip', after 0 bytes of content: Error -3 "):
+        await decompressed(zlib.compress(gzip.compress(TEXT)), coding=value)
+    with pytest.raises(lowhaio_gzip.TruncatedError, match=r"^the body ended in the middle of b'(x-)?gzip', after "):
+        await decompressed(received[:-1], coding=value)
+    with pytest.raises(lowhaio_gzip.TruncatedError, match=r"^the body ended in the middle of b'deflate', after "):
+        await decompressed(gzip.compress(zlib.compress(TEXT)[:-1]), coding=value)
+
+
+async def test_as_many_codings_as_the_limit_and_no_more() -> None:
+    assert lowhaio_gzip.MAX_CODINGS == 5
+    received = TEXT
+    for _ in range(5):
+        received = gzip.compress(received)
+    assert await decompressed(received, coding=b'gzip, ' * 5 + b'identity') == TEXT
+    for count in (6, 10_000):
+        value = b', '.join([b'gzip'] * count)
+        below = Below([b'', gzip.compress(received), b'more'])
+        with pytest.raises(lowhaio_gzip.LimitError, match=f'^{count} codings, over the limit of 5$'):
+            await anext(decompress(below.body, value))
+        assert below.closed == 1
+        assert await decompressed(coding=value) == b''
+
+
+async def test_what_is_between_two_codings_has_a_limit() -> None:
+    """A thousand times a thousand zeros as padding have no content, and would take the time of a million."""
+    padded = gzip.compress(gzip.compress(b'x') + bytes(3_000_000))
+    assert await decompressed(padded, coding=b'gzip, gzip') == b'x'
+    for size in (65540, 65600):
+        inner = gzip.compress(b'x') + bytes(size - len(gzip.compress(b'x')))
+        body = decompressed(gzip.compress(inner), coding=b'gzip, gzip', max_bytes=2)
+        if size <= 2 * 2 + 65536:
+            assert await body == b'x'
+        else:
+            with pytest.raises(lowhaio_gzip.LimitError, match=r'^more than 65540 bytes between two codings$'):
+                await body
+
+
+async def test_what_can_not_be_compressed_passes_the_limit_between_two_codings() -> None:
+    noise = os.urandom(300_000)
+    received = gzip.compress(b''.join(gzip.compress(noise[i : i + 50]) for i in range(0, len(noise), 50)), 0)
+    assert await decompressed(received, coding=b'gzip, gzip', max_bytes=len(noise)) == noise
 
 
 @pytest.mark.parametrize(
@@ -130,6 +215,37 @@ async def test_the_limit_is_on_all_members_together() -> None:
         await decompressed(gzip.compress(TEXT) * 3, max_bytes=2 * len(TEXT))
 
 
+def test_decompressors_have_the_interface_of_the_standard_library() -> None:
+    """Driven as `bz2.BZ2Decompressor` would be: no data while it needs none, no more than was asked for."""
+    assert set(lowhaio_gzip.DECOMPRESSORS) == {b'gzip', b'x-gzip', b'deflate'}
+    for coding, received, streams in (
+        (b'gzip', gzip.compress(TEXT) * 3 + bytes(9), 3),
+        (b'x-gzip', gzip.compress(TEXT), 1),
+        (b'deflate', deflated(TEXT, 15), 1),
+        (b'deflate', deflated(TEXT, -15), 1),
+    ):
+        for step in (1, 100, 10_000):
+            new: Any = lowhaio_gzip.DECOMPRESSORS[coding]()
+            assert (new.decompress(b'', 9), new.needs_input, new.eof, new.unused_data) == (b'', True, False, b'')
+            pieces = []
+            for start in range(0, len(received), step):
+                assert new.needs_input
+                pieces.append(new.decompress(received[start : start + step], 1000))
+                while not new.needs_input:
+                    pieces.append(new.decompress(b'', 1000))
+            assert max(map(len, pieces)) <= 1000
+            assert (b''.join(pieces), new.eof, new.unused_data) == (TEXT * streams, True, b'')
+            assert new.decompress(b'', 9) == b''
+
+
+async def test_a_body_that_is_not_bytes_is_a_mistake_and_not_corrupt() -> None:
+    text: Any = 'text'
+    below = Below([text])
+    with pytest.raises(TypeError, match='str'):
+        await anext(decompress(below.body))
+    assert below.closed == 1
+
+
 async def test_many_members() -> None:
     """RFC 1952 section 2.2: "The members simply appear one after another in the file"."""
     members = b''.join(gzip.compress(b'%d,' % i if i % 3 else b'') for i in range(3000))
@@ -174,13 +290,15 @@ async def test_zeros_after_a_member_are_padding() -> None:
     ],
 )
 async def test_corrupt_streams_are_refused(received: bytes, coding: bytes) -> None:
-    with pytest.raises(lowhaio_gzip.CorruptError, match='compressed stream 1 of the body: Error') as caught:
+    with pytest.raises(
+        lowhaio_gzip.CorruptError, match=f'^not {coding!r}, after [0-9]+ bytes of content: Error'
+    ) as caught:
         await decompressed(received, coding=coding)
     assert isinstance(caught.value.__cause__, zlib.error)
 
 
 async def test_what_follows_a_stream_is_refused() -> None:
-    with pytest.raises(lowhaio_gzip.CorruptError, match='compressed stream 3 of the body'):
+    with pytest.raises(lowhaio_gzip.CorruptError, match=f"^not b'gzip', after {2 * len(TEXT)} bytes of content: "):
         await decompressed(gzip.compress(TEXT) * 2 + b'garbage')
     for received in (deflated(TEXT, 15), deflated(TEXT, -15)):
         for pieces in ((received + b'\0more',), (received, b'\0more')):
@@ -195,7 +313,7 @@ async def test_what_follows_a_stream_is_refused() -> None:
 async def test_every_truncation_is_an_error(received: bytes, coding: bytes) -> None:
     """But that to nothing, which is what a response without content is."""
     for i in range(1, len(received)):
-        with pytest.raises(lowhaio_gzip.TruncatedError, match=r'in the middle of a .* stream, after [0-4] bytes'):
+        with pytest.raises(lowhaio_gzip.TruncatedError, match=f'in the middle of {coding!r}, after [0-4] bytes'):
             await decompressed(received[:i], coding=coding)
     assert await decompressed(coding=coding) == b''
 

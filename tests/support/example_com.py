@@ -29,6 +29,9 @@ All of them answer the same:
 | /chunked      | `Hello, world!` in chunks, and a trailer                                                           |
 | /gzip         | a thousand lines, compressed with gzip if the request accepts that                                 |
 | /compressed   | the same in chunks                                                                                 |
+| /zstd         | the same with zstd, if the request accepts that                                                    |
+| /brotli       | the same with brotli (`br`), if the request accepts that                                           |
+| /lines.xz     | the same as an xz file, without a content coding                                                   |
 | /headers      | `vary` and `set-cookie` twice each                                                                 |
 | /download     | a million bytes                                                                                    |
 | /upload       | how many bytes arrived; with more than 10,000,000 announced, 413 before they are sent              |
@@ -44,6 +47,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import lzma
 import os
 import socket
 import ssl
@@ -52,7 +56,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import brotli  # type: ignore[import-untyped]  # it has no types
 import trustme
+from backports import zstd
 
 from .loops import AsyncioLoop
 from .scripted import Peer, scripted
@@ -177,6 +183,14 @@ def _response(peer: Peer, path: bytes, headers: dict[bytes, bytes]) -> bytes:
             return _with_length(body, more=encoding)
         case b'/compressed':
             return _chunked([body[at : at + 100] for at in range(0, len(body), 100)], more=encoding)
+        case b'/zstd' if _accepts(headers, b'zstd'):
+            return _with_length(zstd.compress(LINES), more=b'content-encoding: zstd\r\n')
+        case b'/brotli' if _accepts(headers, b'br'):
+            return _with_length(brotli.compress(LINES), more=b'content-encoding: br\r\n')
+        case b'/zstd' | b'/brotli':
+            return _with_length(LINES)
+        case b'/lines.xz':
+            return _with_length(lzma.compress(LINES))
         case b'/headers':
             cookies = b'set-cookie: a=1; expires=Thu, 01 Jan 2026 00:00:00 GMT\r\nset-cookie: b=2\r\n'
             return _with_length(b'Hello!\n', more=b'vary: accept\r\nvary: cookie\r\n' + cookies)
@@ -190,6 +204,10 @@ def _response(peer: Peer, path: bytes, headers: dict[bytes, bytes]) -> bytes:
             return _with_length(b'%d bytes arrived\n' % _received(peer, headers))
         case _:
             return _with_length(b'Not found!\n', status=b'404 Not Found')
+
+
+def _accepts(headers: dict[bytes, bytes], coding: bytes) -> bool:
+    return coding in [element.strip() for element in headers.get(b'accept-encoding', b'').split(b',')]
 
 
 def _received(peer: Peer, headers: dict[bytes, bytes]) -> int:

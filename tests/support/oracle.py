@@ -19,6 +19,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 _STATUS_LINE = re.compile(rb'HTTP/1\.([01]) ([0-9]{3})(?: [^\0\r\n]*)?\r\n')
 _HEADER_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\0\r\n]*?)[ \t]*\r\n")
+_FOLDED_LINE = re.compile(rb'[ \t]([^\0\r\n]*)\r\n')
 _CHUNK_LINE = re.compile(rb'([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\0\r\n]*)?\r\n')
 _FRAMING = (b'connection', b'transfer-encoding', b'content-length')
 _MOST_ELEMENTS = 100
@@ -114,8 +115,10 @@ class _Reading:
             for byte in b'\r\n':
                 if self.exactly(1)[0] != byte:
                     raise _RefusedError(kind)
+        trailers = 0
         while (line := self.line()) != b'\r\n':
-            self.match(_HEADER_LINE, line, kind)
+            self.match(_FOLDED_LINE if trailers and line[0] in b' \t' else _HEADER_LINE, line, kind)
+            trailers += 1
         return body
 
     def head_line(self) -> bytes:

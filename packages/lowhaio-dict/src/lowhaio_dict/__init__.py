@@ -3,14 +3,12 @@
 - `serialize(headers)`: a mapping to the bytes of a request's header lines.
 - `collect(headers, cursor)`: an async generator of `(key, value, cursor)` to a dictionary and the last cursor.
 
-Raised here: `LimitError`, for headers of more bytes or more lines than allowed. A header that cannot be sent is the
-caller's mistake: `TypeError` or `ValueError`.
+Raised here: `LimitError`, for headers of more bytes than allowed. A header that cannot be sent is the caller's mistake:
+`TypeError` or `ValueError`.
 """
 
 import re
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
-from typing import Any
+from collections.abc import AsyncIterator, Mapping
 
 __all__ = ['LimitError', 'collect', 'serialize']
 
@@ -22,7 +20,7 @@ _VALUE = re.compile(rb'(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?')
 
 
 class LimitError(Exception):
-    """The headers of a message take more bytes, or more lines, than allowed."""
+    """The headers of a message take more bytes than allowed."""
 
 
 def serialize(headers: Mapping[bytes, bytes | list[bytes] | tuple[bytes, ...]]) -> bytes:
@@ -33,13 +31,18 @@ def serialize(headers: Mapping[bytes, bytes | list[bytes] | tuple[bytes, ...]]) 
 
         b'GET / HTTP/1.1\r\n' + serialize({b'host': b'example.com'}) + b'\r\n'
 
-    Raises `TypeError` for a name or a value that is not bytes. Raises `ValueError` for a name that is not a token, and
-    for a value that holds a control character other than a tab, or that begins or ends with white space, which is not
-    part of a value and which the receiver would take off.
+    Raises `TypeError` for a name or a value that is not bytes. Raises `ValueError`
+
+    - for a name that is not a token, and for one that is there twice, as `Accept` and `accept`;
+    - for a value that holds a control character other than a tab, or that begins or ends with white space, which is not
+      part of a value and which the receiver would take off;
+    - for two answers to where the message ends: more than one `content-length`, or one beside `transfer-encoding`.
     """
     lines = []
+    counts: dict[bytes, int] = {}
     for name, values in headers.items():
-        for value in values if isinstance(values, list | tuple) else [values]:
+        listed = values if isinstance(values, list | tuple) else [values]
+        for value in listed:
             try:
                 valid = _NAME.fullmatch(name) and _VALUE.fullmatch(value)
             except TypeError:
@@ -47,15 +50,23 @@ def serialize(headers: Mapping[bytes, bytes | list[bytes] | tuple[bytes, ...]]) 
             if not valid:
                 raise ValueError(f'not a header that can be sent: {name!r}: {value!r}')
             lines.append(b'%b: %b\r\n' % (name, value))
+        if listed:
+            # "Field names are case-insensitive" (RFC 9110 section 5.1): which of two spellings is meant, nobody knows.
+            if name.lower() in counts:
+                raise ValueError(f'a header that is there twice, in upper and lower case: {name!r}')
+            counts[name.lower()] = len(listed)
+    # RFC 9112 section 6.2: "A sender MUST NOT send a Content-Length header field in any message that contains a
+    # Transfer-Encoding header field." Where two servers on the way believe different ones, a second request hides in
+    # the body of the first. So it is with two lengths.
+    if counts.get(b'content-length', 0) > 1:
+        raise ValueError(f'{counts[b"content-length"]} times content-length: a message has one length')
+    if b'content-length' in counts and b'transfer-encoding' in counts:
+        raise ValueError('content-length beside transfer-encoding: a message has one of them')
     return b''.join(lines)
 
 
 async def collect(
-    headers: AsyncGenerator[tuple[bytes, bytes, int], Any],
-    cursor: int,
-    *,
-    max_bytes: int = 65536,
-    max_count: int = 100,
+    headers: AsyncIterator[tuple[bytes, bytes, int]], cursor: int, *, max_bytes: int = 262144
 ) -> tuple[dict[bytes, bytes], int]:
     r"""Return a dictionary of all headers, and the cursor after them.
 
@@ -66,20 +77,20 @@ async def collect(
 
     `cursor` is the one before the headers, and is returned when there are none.
 
-    Raises `LimitError` for more than `max_count` header lines, and for more than `max_bytes` bytes in them, each
-    counted with its name, its value, the colon, a space and CRLF. Raises whatever `headers` raises. However it ends,
-    by cancellation too, `headers` is closed.
+    Raises `LimitError` for headers of more than `max_bytes` bytes, by the cursors: as they were received, with their
+    white space and line ends. How many they are does not matter. The default, 256 KiB, is about what browsers take.
+    Raises whatever `headers` raises. However it ends, by cancellation too, `headers` is closed if it can be:
+    generators can, other async iterators need not.
     """
     found: dict[bytes, list[bytes]] = {}
-    count = size = 0
-    async with aclosing(headers):
+    start = cursor
+    try:
         async for key, value, after in headers:
             cursor = after
-            count += 1
-            if count > max_count:
-                raise LimitError(f'more than {max_count} headers')
-            size += len(key) + len(value) + 4
-            if size > max_bytes:
+            if cursor - start > max_bytes:
                 raise LimitError(f'headers of more than {max_bytes} bytes')
             found.setdefault(key, []).append(value)
+    finally:
+        if aclose := getattr(headers, 'aclose', None):
+            await aclose()
     return {key: (b'\n' if key == b'set-cookie' else b', ').join(values) for key, values in found.items()}, cursor
