@@ -66,28 +66,10 @@ class Exchange:
     """The state of one request and its response on a link that its owner lends."""
 
     __slots__ = (
-        'body_left',
-        'code',
-        'complete',
-        'cursor',
-        'framing',
-        'headers',
-        'line',
-        'lines',
-        'link',
-        'method',
-        'minor',
-        'persists',
-        'phase',
-        'phase_after_headers',
-        'received',
-        'request',
-        'reused',
-        'sending',
-        'sent',
-        'serial',
-        'taken',
-    )
+        'body_left', 'code', 'complete', 'cursor', 'framing', 'headers', 'line', 'lines', 'link', 'method',
+        'minor', 'persists', 'phase', 'phase_after_headers', 'received', 'request', 'reused', 'sending', 'sent',
+        'serial', 'taken',
+    )  # fmt: skip
 
     serial: int
     sent: int
@@ -110,18 +92,6 @@ class Exchange:
         if self.phase is _OUTSIDE:
             raise self.misused(name)
         return self.link
-
-    def is_chunked(self) -> bool:
-        """Whether what `recv_body` yields is in the chunked coding."""
-        if self.phase is not _BODY:
-            raise self.misused('chunked')
-        return self.framing is _CHUNKED
-
-    def received_status_line(self) -> bytes:
-        """The status line received last."""
-        if self.phase is not _HEADERS and self.phase is not _BODY:
-            raise self.misused('status_line')
-        return self.line
 
     def may_be_followed(self) -> bool:
         """Whether another request may follow on this connection; in doubt not."""

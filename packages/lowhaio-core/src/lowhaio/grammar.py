@@ -7,6 +7,7 @@ import enum
 import operator
 import re
 from collections.abc import Callable
+from typing import TypeVar
 
 # RFC 9110 section 5.6.2: token = 1*tchar.
 TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -91,9 +92,19 @@ Field = tuple[bytes, bytes, int, tuple[bytes, ...]]
 _NO_ELEMENTS: tuple[bytes, ...] = ()
 _elements_of = operator.itemgetter(3)
 
+Parsed = TypeVar('Parsed')
+
 _remembered: dict[bytes, Field] = {}
 _remembered_names: dict[bytes, bytes] = {}
 _remembered_status: dict[bytes, tuple[bytes, bytes]] = {}
+
+
+def _remember(remembered: dict[bytes, Parsed], received: bytes, parsed: Parsed) -> Parsed:
+    if len(received) <= _REMEMBERED_BYTES:
+        if len(remembered) >= _REMEMBERED_MAX:
+            remembered.clear()
+        remembered[received] = parsed
+    return parsed
 
 
 def parse_status_line(line: bytes) -> tuple[bytes, bytes]:
@@ -107,11 +118,7 @@ def parse_status_line(line: bytes) -> tuple[bytes, bytes]:
     if len(line) > LINE_MAX:
         raise RefusedError(f'status line of {len(line)} bytes, over the limit of {LINE_MAX}')
     minor, code = parts.groups()
-    if len(line) <= _REMEMBERED_BYTES:
-        if len(_remembered_status) >= _REMEMBERED_MAX:
-            _remembered_status.clear()
-        _remembered_status[line] = minor, code
-    return minor, code
+    return _remember(_remembered_status, line, (minor, code))
 
 
 def parse_headers(lines: list[bytes]) -> list[Field]:
@@ -156,23 +163,14 @@ def parse_line(line: bytes) -> Field:
     if name not in _REMEMBERED_NAMES:
         return name, value, size, _NO_ELEMENTS
     field = name, value, size, _elements(value) if name in _FRAMING_NAMES else _NO_ELEMENTS
-    if size <= _REMEMBERED_BYTES:
-        if len(_remembered) >= _REMEMBERED_MAX:
-            _remembered.clear()
-        _remembered[line] = field
-    return field
+    return _remember(_remembered, line, field)
 
 
 def _parse_name(written: bytes) -> bytes:
     """A name in lower case; nothing where it is none."""
     if written.translate(None, TOKEN):
         return b''
-    name = written.lower()
-    if len(name) <= _REMEMBERED_BYTES:
-        if len(_remembered_names) >= _REMEMBERED_MAX:
-            _remembered_names.clear()
-        _remembered_names[written] = name
-    return name
+    return _remember(_remembered_names, written, written.lower())
 
 
 def _elements(value: bytes) -> tuple[bytes, ...]:

@@ -34,6 +34,7 @@ from .errors import (
     TLSError,
     of_kind,
 )
+from .grammar import Framing
 from .waiting import AbandonedError, Link, WaitTimeoutError, complete, is_lost
 
 _OUTSIDE = exchange.Phase.OUTSIDE
@@ -78,12 +79,12 @@ def connection_pool(
     check_seconds('max_wait_send_recv_seconds', max_wait_send_recv_seconds)
     check_seconds('max_idle_seconds', max_idle_seconds, zero=True)
     return Pool(
-        places=max,
-        connect_seconds=max_wait_connection_seconds,
-        requests=max_requests_per_connection,
-        idle_seconds=max_idle_seconds,
-        transfer_seconds=max_wait_send_recv_seconds,
-        chunk_bytes=chunk_bytes,
+        max,
+        max_wait_connection_seconds,
+        max_requests_per_connection,
+        max_idle_seconds,
+        max_wait_send_recv_seconds,
+        chunk_bytes,
     )
 
 
@@ -106,7 +107,7 @@ def check_seconds(name: str, value: object, *, zero: bool = False) -> None:
 class Connection(exchange.Exchange):
     """One block's hold on a connection, made by `Pool.connection` for its functions.
 
-    `reused` and `socket` are for callers, and nothing else is.
+    For callers are the attributes told here, and nothing else is.
 
     Attributes:
         reused: Whether an earlier request went over the same connection.
@@ -131,7 +132,9 @@ class Connection(exchange.Exchange):
         False where there is no body, whatever the headers say: after `HEAD`, 204 and 304. Raises `LocalProtocolError`
         before the end of the headers.
         """
-        return self.is_chunked()
+        if self.phase is not exchange.Phase.BODY:
+            raise self.misused('chunked')
+        return self.framing is Framing.CHUNKED
 
     @property
     def status_line(self) -> bytes:
@@ -139,7 +142,9 @@ class Connection(exchange.Exchange):
 
         Raises `LocalProtocolError` before one was received.
         """
-        return self.received_status_line()
+        if self.phase not in (exchange.Phase.HEADERS, exchange.Phase.BODY):
+            raise self.misused('status_line')
+        return self.line
 
     @property
     def max_wait_send_recv_seconds(self) -> float:
@@ -196,19 +201,18 @@ class Pool:
 
     def __init__(
         self,
-        *,
         places: int,
         connect_seconds: float,
         requests: int,
         idle_seconds: float,
-        transfer_seconds: float,
+        wait_seconds: float,
         chunk_bytes: int,
     ) -> None:
         self._places = self._free = places
         self._connect_seconds = connect_seconds
         self._requests = requests
         self._idle_seconds = idle_seconds
-        self._transfer_seconds = transfer_seconds
+        self._wait_seconds = wait_seconds
         self._chunk_bytes = chunk_bytes
         self.loop: asyncio.AbstractEventLoop
         self._entered = False
@@ -217,7 +221,6 @@ class Pool:
         self._idle: dict[Link, None] = {}
         self._origins: weakref.WeakValueDictionary[Key, Origin] = weakref.WeakValueDictionary()
         self._idle_order = 0
-        self._unasked = self._on_unasked
         self._poll = select.poll()
         self._idle_timer: asyncio.TimerHandle | None = None
         self._queue: dict[asyncio.Future[Any], Target] = {}
@@ -371,8 +374,8 @@ class Pool:
         """The end of a block."""
         if not self.usable:
             return
-        if link.wait_seconds is not self._transfer_seconds:
-            link.limit(self._transfer_seconds)
+        if link.wait_seconds is not self._wait_seconds:
+            link.limit(self._wait_seconds)
         if not reusable:
             self._close(link)
             self._grant(None)
@@ -473,16 +476,8 @@ class Pool:
         if not self.usable:
             sock.close()
             raise self.misused()
-        link = Link(
-            self.loop,
-            sock,
-            origin=addresses[address],
-            chunk_bytes=self._chunk_bytes,
-            wait_seconds=self._transfer_seconds,
-            requests=self._requests,
-            on_unasked=self._unasked,
-            poll=self._poll,
-        )
+        origin = addresses[address]
+        link = Link(self, self.loop, sock, origin, self._poll, self._chunk_bytes, self._wait_seconds, self._requests)
         self._links.add(link)
         return link
 
@@ -516,7 +511,8 @@ class Pool:
         else:
             idle.remove(link)
 
-    def _on_unasked(self, link: Link) -> None:
+    def on_unasked(self, link: Link) -> None:
+        """Something can be received from an idle link."""
         if not link.silent():
             self._take_out(link)
             self._close(link)

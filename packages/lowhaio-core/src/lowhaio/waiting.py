@@ -18,7 +18,6 @@ import select
 import socket
 import ssl
 import sys
-from collections.abc import Callable
 from typing import Any
 
 # One turn of the loop after so many receives or sends that did not have to wait: at 64 KiB each this is every
@@ -61,56 +60,17 @@ class Link:
     """One connected socket, its TLS included, and the bytes received from it that nobody took yet."""
 
     __slots__ = (
-        '_calls',
-        '_fd',
-        '_poll',
-        '_recv_deadline',
-        '_recv_needs',
-        '_recv_waiter',
-        '_send_deadline',
-        '_send_needs',
-        '_send_waiter',
-        '_timer',
-        '_writing',
-        'bytes_received',
-        'bytes_sent',
-        'chunk_bytes',
-        'closed',
-        'drained',
-        'end_is_failure',
-        'failure',
-        'head_bytes',
-        'idle',
-        'idle_order',
-        'idle_until',
-        'kept',
-        'loop',
-        'on_unasked',
-        'origin',
-        'reading',
-        'recv_bytes',
-        'requests_left',
-        'reused',
-        'send_bytes',
-        'sock',
-        'sock_recv',
-        'sock_send',
-        'unread',
-        'wait_seconds',
-    )
+        '_calls', '_fd', '_poll', '_recv_deadline', '_recv_needs', '_recv_waiter', '_send_deadline',
+        '_send_needs', '_send_waiter', '_timer', '_writing', 'bytes_received', 'bytes_sent', 'chunk_bytes',
+        'closed', 'drained', 'end_is_failure', 'failure', 'head_bytes', 'idle', 'idle_order', 'idle_until',
+        'kept', 'loop', 'origin', 'owner', 'reading', 'recv_bytes', 'requests_left', 'reused', 'send_bytes',
+        'sock', 'sock_recv', 'sock_send', 'unread', 'wait_seconds',
+    )  # fmt: skip
 
     def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        sock: socket.socket,
-        *,
-        origin: object,
-        chunk_bytes: int,
-        wait_seconds: float,
-        requests: int,
-        on_unasked: Callable[['Link'], None],
-        poll: select.poll,
-    ) -> None:
+        self, owner: Any, loop: asyncio.AbstractEventLoop, sock: socket.socket, origin: Any, poll: select.poll,
+        chunk_bytes: int, wait_seconds: float, requests: int,
+    ) -> None:  # fmt: skip
         self.loop = loop
         self.sock = sock
         self.sock_recv = sock.recv
@@ -123,13 +83,13 @@ class Link:
         self.closed = False
 
         # What the pool keeps of it.
-        self.origin: Any = origin
+        self.origin = origin
         self.requests_left = requests
         self.reused = False
         self.idle_until = 0.0
         self.idle = False
         self.idle_order = 0
-        self.on_unasked = on_unasked
+        self.owner = owner
 
         # What was received: `unread` belongs to the exchange, `kept` comes after it.
         self.unread = b''
@@ -268,7 +228,7 @@ class Link:
             elif self._recv_needs == _WRITE:
                 self._watch_writable()
         elif self.idle:
-            self.on_unasked(self)
+            self.owner.on_unasked(self)
         elif not waiting and self._is_sending() and len(self.kept or b'') < self.recv_bytes:
             self._keep()
         else:
