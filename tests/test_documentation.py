@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from support import leaks
-from support.example_com import Authorities, ExampleLoop, servers, surroundings
+from support.example_com import Authorities, ExampleLoop, ExamplePolicy, servers, surroundings
 from support.fences import LANGUAGES, Fence, Outcome, fences_of, run
 
 ROOT = Path(__file__).parent.parent
@@ -48,10 +48,14 @@ class Outcomes:
         with surroundings(folder, self._authorities), asyncio.Runner(loop_factory=ExampleLoop) as runner:
             stack = contextlib.AsyncExitStack()
             port = runner.run(stack.enter_async_context(servers(folder, self._authorities)))
+            loop = runner.get_loop()
+            assert isinstance(loop, ExampleLoop)
+            asyncio.set_event_loop_policy(ExamplePolicy(loop))
             try:
                 names: dict[str, object] = {'port': port} if page == NEEDS_PORT else {}
                 outcomes = run(FENCES[page], runner, names)
             finally:
+                asyncio.set_event_loop_policy(None)
                 runner.run(stack.aclose())
             assert runner.run(leaks.in_loop()) == []
         return outcomes

@@ -82,6 +82,19 @@ class ExampleLoop(AsyncioLoop):
             raise socket.gaierror(socket.EAI_NONAME, f'the tests have no server for {host} port {port}') from None
 
 
+class ExamplePolicy(asyncio.DefaultEventLoopPolicy):
+    """Has `asyncio.run` make loops that resolve the same names as the one given, for programs that are shown whole."""
+
+    def __init__(self, loop: ExampleLoop) -> None:
+        super().__init__()
+        self._names = loop.names
+
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        loop = ExampleLoop()
+        loop.names = self._names
+        return loop
+
+
 @dataclass
 class Authorities:
     """Those that the system trusts, and another one."""
