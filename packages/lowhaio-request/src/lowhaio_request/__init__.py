@@ -186,8 +186,8 @@ def _parts(method: bytes, url: str) -> tuple[bool, str, int, bytes, bytes]:
     if port != (443 if secure else 80):
         authority = f'{authority}:{port}'
     target = (match[4] or '/') + (match[5] or '')
-    # "When a client wishes to request OPTIONS for the server as a whole, it MUST send only "*"" (RFC 9112 section
-    # 3.2.4).
+    # "When a client wishes to request OPTIONS for the server as a whole [...] the client MUST send only "*" (%x2A) as
+    # the request-target" (RFC 9112 section 3.2.4).
     if method == b'OPTIONS' and not match[4] and not match[5]:
         target = '*'
     return secure, host, port, authority.encode(), _ESCAPED.sub(lambda byte: b'%%%02X' % byte[0][0], target.encode())
