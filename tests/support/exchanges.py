@@ -6,7 +6,7 @@
             ...
 
 `Answers([...])` needs no server. Each call of `answers.exchange` gets the next of its answers: a `Response`, or an
-exception, which is raised on entering. `answers.calls` holds what the calls were made with.
+exception, which is raised on entering, or a class of one. `answers.calls` holds what the calls were made with.
 """
 
 from __future__ import annotations
@@ -66,13 +66,16 @@ class Response:
     code: bytes = b'200'
     headers: Mapping[bytes, bytes] = field(default_factory=dict)
     content: Sequence[bytes] = (b'hello',)
-    error: Exception | None = None
+    error: Exception | type[Exception] | None = None
+
+
+Answer = Response | Exception | type[Exception]
 
 
 class Answers:
     """An exchange that suspends at every step, and keeps a record of what is done to it."""
 
-    def __init__(self, answers: Iterable[Response | Exception], *, leaving: Exception | None = None) -> None:
+    def __init__(self, answers: Iterable[Answer], *, leaving: Exception | None = None) -> None:
         self.calls: list[tuple[bytes, str, dict[bytes, bytes], Any]] = []
         """The arguments of every call."""
         self.open = 0
@@ -100,7 +103,7 @@ class Answers:
         try:
             await asyncio.sleep(0)
             answer = self._answers[min(number, len(self._answers) - 1)]
-            if isinstance(answer, Exception):
+            if not isinstance(answer, Response):
                 raise answer  # noqa: TRY301  what is recorded below is how this block was left
             async with aclosing(self._content(number, answer)) as content:
                 yield answer.code, dict(answer.headers), content
