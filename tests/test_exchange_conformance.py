@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lowhaio_redirect import redirected
+from lowhaio_resume import resumed
 from lowhaio_retry import retried
 from support import exchange_conformance
 from support.exchange_conformance import CHECKS, Case, Check, ExchangeContract, Raised
@@ -45,12 +46,46 @@ RETRIED = partial(retried, sleep=no_pause)
 REDIRECTED = [PLAIN, PIECES, Case([MOVED, Response()]), Case([MOVED, MOVED, MOVED, Response(content=[b'hel', b'lo'])])]
 TRIED_AGAIN = [PLAIN, PIECES, Case([LATER, Response()]), Case([Lost(), Stale(), LATER, Response()])]
 
+SAID = {b'content-length': b'5', b'etag': b'"1"'}
+BROKEN = Response(b'200', SAID, [b'hel'], Lost())
+REST = Response(b'206', {b'content-range': b'bytes 3-4/5'}, [b'l', b'o'])
+RESUMED = [
+    Case([Response(b'200', SAID)]),
+    Case([Response(b'200', SAID, [b'hel', b'lo'])]),
+    Case([BROKEN, REST]),
+    Case([BROKEN, Response(b'206', {b'content-range': b'bytes 3-4/5'}, [], Lost()), REST]),
+]
+
+
+def as_exchange(exchange: Exchange) -> Exchange:
+    """A download is not an exchange; this makes one of it. Its block below is entered when the body is read."""
+
+    @contextlib.asynccontextmanager
+    async def call(method: bytes, url: str, headers: Mapping[bytes, bytes], body: Any) -> AsyncIterator[Triple]:
+        async def content() -> AsyncGenerator[bytes, None]:
+            async with contextlib.aclosing(resumed(exchange, url, headers, sleep=no_pause)) as pieces:
+                async for piece, _ in pieces:
+                    yield piece
+
+        async with contextlib.aclosing(content()) as made:
+            yield b'200', {}, made
+
+    return call
+
+
 CONTRACTS = {
     'retried': ExchangeContract(RETRIED, TRIED_AGAIN),
     'redirected': ExchangeContract(redirected, REDIRECTED),
     'both': ExchangeContract(
         lambda exchange: RETRIED(redirected(exchange)),
         [*TRIED_AGAIN, *REDIRECTED, Case([MOVED, LATER, MOVED, Lost(), MOVED, Response()])],
+    ),
+    'resumed': ExchangeContract(as_exchange, RESUMED, opens_late=True, adds={b'accept-encoding': b'identity'}),
+    'all three': ExchangeContract(
+        lambda exchange: as_exchange(RETRIED(redirected(exchange))),
+        [*RESUMED, Case([Lost(), MOVED, BROKEN, MOVED, LATER, MOVED, REST])],
+        opens_late=True,
+        adds={b'accept-encoding': b'identity'},
     ),
     'both, the other way around': ExchangeContract(
         lambda exchange: redirected(RETRIED(exchange)),
@@ -66,8 +101,6 @@ async def test_wrapper_keeps_the_contract(contract: ExchangeContract, check: Che
 
 
 # Wrappers that change nothing. The first of them keeps the contract, each of the others breaks it.
-
-Arguments = tuple[bytes, str, Mapping[bytes, bytes], Any]
 
 
 def unchanged(exchange: Exchange) -> Exchange:

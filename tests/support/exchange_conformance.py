@@ -170,7 +170,7 @@ async def error_on_leaving(contract: ExchangeContract) -> None:
     """After all has gone well."""
     for case in contract.cases:
         raised = Raised()
-        await _expect(contract, Answers([case.last()], leaving=raised), raised)
+        await _expect(contract, Answers(case.answers, leaving=raised), raised)
 
 
 async def cancelled(contract: ExchangeContract) -> None:

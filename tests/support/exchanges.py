@@ -107,7 +107,7 @@ class Answers:
                 raise answer  # noqa: TRY301  what is recorded below is how this block was left
             async with aclosing(self._content(number, answer)) as content:
                 yield answer.code, dict(answer.headers), content
-            if self._leaving is not None:
+            if self._leaving is not None and number == len(self._answers) - 1:
                 raise self._leaving  # noqa: TRY301  as above
         except BaseException as error:
             left_by = type(error)
