@@ -177,7 +177,7 @@ async def test_a_download_comes_out_whole(seed: int) -> None:
             pieces = resumed(call, f'http://127.0.0.1:{server.port}/large', {}, attempts=60, sleep=no_pause)
             assert b''.join([piece async for piece, _ in pieces]) == LARGE
         await all_places_are_free(pool, server.address, server.port, 1)
-    assert server.accepted > 12
+    assert server.accepted > 4
     assert capricious.moods['half']
 
 
