@@ -8,6 +8,7 @@ import socket
 import ssl
 import weakref
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import Any, Self
 
 import pytest
@@ -386,6 +387,30 @@ class Body:
             self.closed += 1
 
 
+class Iterator:
+    """An async iterator that is no generator, and has no `aclose`."""
+
+    def __init__(self) -> None:
+        self.pieces = [b'one', b'three']
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self.pieces:
+            raise StopAsyncIteration
+        return self.pieces.pop(0)
+
+
+@pytest.mark.parametrize('made_anew', [True, False])
+@pytest.mark.parametrize('headers', [{}, {b'content-length': b'8'}], ids=['chunks', 'length'])
+async def test_other_async_iterators(headers: dict[bytes, bytes], made_anew: bool) -> None:
+    body = Iterator if made_anew else Iterator()
+    async with scripted(echo) as server, small_pool() as pool:
+        answered = await whole(request(pool), b'PUT', url_of(server), headers, body)
+        assert answered.content == (b'onethree' if headers else b'3\r\none\r\n5\r\nthree\r\n0\r\n\r\n')
+
+
 @pytest.mark.parametrize(
     ('pieces', 'message'),
     [((b'one',), 'a body of 3 bytes, content-length says 5'), ((b'one', b'two'), 'a body of at least 6 bytes')],
@@ -481,12 +506,10 @@ async def test_interim_responses_are_limited(count: int) -> None:
 
 
 async def test_limits_of_the_headers_are_those_of_collect() -> None:
-    async with (
-        scripted(says_to_all(b'HTTP/1.1 200 \r\n' + b'a: 1\r\n' * 101 + b'\r\n')) as server,
-        small_pool() as pool,
-    ):
+    async with scripted(says_to_all(OK)) as server, small_pool() as pool:
+        call = request(pool, collect=partial(lowhaio_dict.collect, max_bytes=10))
         with pytest.raises(lowhaio_dict.LimitError):
-            await whole(request(pool), b'GET', url_of(server))
+            await whole(call, b'GET', url_of(server))
 
 
 async def test_the_resolvers_error_comes_out_as_it_is() -> None:

@@ -58,7 +58,7 @@ _ESCAPED = re.compile(rb"%(?![0-9A-Fa-f]{2})|[^%0-9A-Za-z._~!$&'()*+,;=:@/?-]")
 # A body up to this size goes out with the head in one piece: less than a copy costs, a second packet does.
 _JOINED_BYTES = 65536
 
-_Body = bytes | Callable[[], AsyncGenerator[bytes, Any]] | AsyncGenerator[bytes, Any] | None
+_Body = bytes | Callable[[], AsyncIterator[bytes]] | AsyncIterator[bytes] | None
 _Response = tuple[bytes, dict[bytes, bytes], AsyncGenerator[bytes, Any]]
 
 
@@ -81,7 +81,7 @@ def exchange(
     http: Any = None,
     collect: Callable[[Any, int], Awaitable[tuple[dict[bytes, bytes], int]]],
     serialize: Callable[[Mapping[bytes, bytes]], bytes],
-    encode: Callable[[AsyncGenerator[bytes, Any]], AsyncGenerator[bytes, Any]],
+    encode: Callable[[AsyncIterator[bytes]], AsyncGenerator[bytes, Any]],
     decode: Callable[[AsyncGenerator[bytes, Any]], AsyncGenerator[bytes, Any]],
     resolve: Callable[[str, int], Awaitable[Iterable[Any]]] | None = None,
 ) -> Callable[[bytes, str, Mapping[bytes, bytes], _Body], AbstractAsyncContextManager[_Response]]:
@@ -224,14 +224,12 @@ async def _message(
     head: bytes, headers: Mapping[bytes, bytes], body: Any, encode: Callable[[Any], AsyncGenerator[bytes, Any]]
 ) -> AsyncGenerator[bytes, None]:
     """What is sent, piece by piece."""
-    whole = body or b'' if body is None or isinstance(body, bytes) else None
-    if whole is not None and len(whole) <= _JOINED_BYTES:
-        yield head + whole
+    if body is None or isinstance(body, bytes):
+        whole = body or b''
+        for piece in (head + whole,) if len(whole) <= _JOINED_BYTES else (head, whole):
+            yield piece
         return
     yield head
-    if whole is not None:
-        yield whole
-        return
     length = headers.get(b'content-length')
     made = body() if callable(body) else body
     async with aclosing(encode(made) if length is None else _counted(made, int(length))) as pieces:
@@ -239,14 +237,17 @@ async def _message(
             yield piece
 
 
-async def _counted(body: AsyncGenerator[bytes, Any], length: int) -> AsyncGenerator[bytes, None]:
+async def _counted(body: AsyncIterator[bytes], length: int) -> AsyncGenerator[bytes, None]:
     size = 0
-    async with aclosing(body):
+    try:
         async for piece in body:
             size += len(piece)
             if size > length:
                 break
             yield piece
+    finally:
+        if aclose := getattr(body, 'aclose', None):
+            await aclose()
     if size != length:
         raise ValueError(f'a body of {"at least " * (size > length)}{size} bytes, content-length says {length}')
 
