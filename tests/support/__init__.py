@@ -27,6 +27,8 @@
 | `conformance`    | the contract of a body wrapper, as a check that takes any wrapper                 |
 | `context_conformance` | the contract of a context, as a check that takes any context                 |
 | `tunnels`        | proxies of our own, for CONNECT and for SOCKS5                                    |
+| `exchanges`      | exchanges in one call: of `lowhaio_request`, and ones that a test writes as a list |
+| `exchange_conformance` | the contract of an exchange, as a check that takes any wrapper of one       |
 | `fences`         | the fences of the Markdown files, and how their Python is run                     |
 | `example_com`    | the servers that the documentation talks to                                       |
 

@@ -12,6 +12,7 @@ change nothing in lowhaio to have them run as they stand:
 | server                     | what it is                                                                          |
 |----------------------------|-------------------------------------------------------------------------------------|
 | example.com, port 443      | HTTPS                                                                               |
+| www.example.com, port 443  | HTTPS                                                                               |
 | members.example.com, 443   | HTTPS, and asks its clients for a certificate: `client.pem` is one                  |
 | intranet.example.com, 443  | HTTPS, with a certificate of an authority that is not the system's: `company.pem`   |
 | localhost, port 8080       | HTTP                                                                                |
@@ -40,6 +41,13 @@ All of them answer the same:
 | /truncated    | half of what is announced                                                                          |
 | /ambiguous    | one with two lengths                                                                               |
 | /close        | none, the connection is closed                                                                     |
+| /busy         | `Hello!`, but to the first request on a connection 503 and `retry-after: 0`                        |
+| /interrupted  | a million bytes with an `etag`, half of which arrive; the other half if asked for by `range`        |
+| /old          | 301 to /whoami                                                                                     |
+| /moved        | 301 to /whoami of www.example.com                                                                  |
+| /form         | 303 to /whoami                                                                                     |
+| /round        | 302 to itself                                                                                      |
+| /whoami       | who asks, by the `authorization` of the request                                                    |
 """
 
 from __future__ import annotations
@@ -142,6 +150,7 @@ async def servers(folder: Path, authorities: Authorities) -> AsyncIterator[int]:
     async with contextlib.AsyncExitStack() as stack:
         for name, port, context in (
             ('example.com', 443, authorities.server('example.com')),
+            ('www.example.com', 443, authorities.server('www.example.com')),
             ('members.example.com', 443, authorities.members()),
             ('intranet.example.com', 443, authorities.server('intranet.example.com', authorities.company)),
             ('localhost', 8080, None),
@@ -178,8 +187,11 @@ def serve(peer: Peer) -> None:
         if int(headers.get(b'content-length', b'0')) > UPLOAD_LIMIT:
             peer.send(_with_length(b'Too large!\n', status=b'413 Content Too Large', more=b'connection: close\r\n'))
             return
+        if path == b'/busy' and number == 0:
+            peer.send(_with_length(b'Later!\n', status=b'503 Service Unavailable', more=b'retry-after: 0\r\n'))
+            continue
         peer.send(_response(peer, path, headers))
-        if path == b'/truncated':
+        if path == b'/truncated' or (path == b'/interrupted' and b'range' not in headers):
             return
 
 
@@ -188,7 +200,7 @@ def _response(peer: Peer, path: bytes, headers: dict[bytes, bytes]) -> bytes:
     body = gzip.compress(LINES, mtime=0) if accepts_gzip else LINES
     encoding = b'content-encoding: gzip\r\n' if accepts_gzip else b''
     match path:
-        case b'/' | b'/impatient':
+        case b'/' | b'/impatient' | b'/busy':
             return _with_length(b'Hello!\n')
         case b'/chunked':
             return _chunked([b'Hello, ', b'world!\n'], trailers=b'x-checksum: 58\r\n')
@@ -213,6 +225,20 @@ def _response(peer: Peer, path: bytes, headers: dict[bytes, bytes]) -> bytes:
             return _with_length(b'Hello!\n', more=b'content-length: 5\r\n')
         case b'/truncated':
             return _with_length(bytes(1000))[:-500]
+        case b'/interrupted':
+            return _interrupted(headers)
+        case b'/old':
+            return _with_length(b'', status=b'301 Moved Permanently', more=b'location: /whoami\r\n')
+        case b'/moved':
+            to = b'location: https://www.example.com/whoami\r\n'
+            return _with_length(b'', status=b'301 Moved Permanently', more=to)
+        case b'/form':
+            _received(peer, headers)
+            return _with_length(b'', status=b'303 See Other', more=b'location: /whoami\r\n')
+        case b'/round':
+            return _with_length(b'', status=b'302 Found', more=b'location: /round\r\n')
+        case b'/whoami':
+            return _with_length(b'You are %b\n' % headers.get(b'authorization', b'nobody'))
         case b'/upload':
             return _with_length(b'%d bytes arrived\n' % _received(peer, headers))
         case _:
@@ -221,6 +247,15 @@ def _response(peer: Peer, path: bytes, headers: dict[bytes, bytes]) -> bytes:
 
 def _accepts(headers: dict[bytes, bytes], coding: bytes) -> bool:
     return coding in [element.strip() for element in headers.get(b'accept-encoding', b'').split(b',')]
+
+
+def _interrupted(headers: dict[bytes, bytes]) -> bytes:
+    size = 1_000_000
+    if b'range' not in headers:
+        return _with_length(bytes(size), more=b'etag: "1"\r\n')[: -size // 2]
+    start = int(headers[b'range'].removeprefix(b'bytes=').removesuffix(b'-'))
+    said = b'etag: "1"\r\ncontent-range: bytes %d-%d/%d\r\n' % (start, size - 1, size)
+    return _with_length(bytes(size - start), status=b'206 Partial Content', more=said)
 
 
 def _received(peer: Peer, headers: dict[bytes, bytes]) -> int:
