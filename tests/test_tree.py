@@ -211,3 +211,22 @@ def test_lines_of_code_are_counted_right() -> None:
         '        1)',
     ]
     assert lines_of_code('\n'.join(source)) == 5
+
+
+@every_recipe
+def test_recipe_has_its_row_where_people_pick(distribution: str) -> None:
+    """What you want, the package, the layer, its lines of code and what it is tested against."""
+    size = sum(lines_of_code(path.read_text()) for path in folder(distribution).glob('*.py'))
+    page = f'{distribution.removeprefix("lowhaio-")}.md'
+    row = rf'^\| [^|]+ \| \[{distribution}\]\({page}\) \| (connection|headers|body|exchange) \| {size} \| [^|]+ \|$'
+    assert re.search(row, (ROOT / 'docs' / 'recipes' / 'index.md').read_text(), re.MULTILINE), size
+
+
+@every_recipe
+def test_recipe_is_small(distribution: str) -> None:
+    assert sum(lines_of_code(path.read_text()) for path in folder(distribution).glob('*.py')) <= 150
+
+
+@every_recipe
+def test_recipe_has_a_test_file(distribution: str) -> None:
+    assert (ROOT / 'tests' / f'test_{distribution.removeprefix("lowhaio-")}.py').is_file()

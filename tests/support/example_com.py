@@ -33,6 +33,8 @@ All of them answer the same:
 | /zstd         | the same with zstd, if the request accepts that                                                    |
 | /brotli       | the same with brotli (`br`), if the request accepts that                                           |
 | /lines.xz     | the same as an xz file, without a content coding                                                   |
+| /json         | a JSON object; to a `POST` with a JSON object and the bearer token `secret`, that object with an `id` |
+| /private      | `Welcome!` to the user `user` with the password `password`, else 401                                |
 | /headers      | `vary` and `set-cookie` twice each                                                                 |
 | /download     | a million bytes                                                                                    |
 | /upload       | how many bytes arrived; with more than 10,000,000 announced, 413 before they are sent              |
@@ -53,8 +55,10 @@ All of them answer the same:
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import gzip
+import json
 import lzma
 import os
 import socket
@@ -216,6 +220,14 @@ def _response(peer: Peer, path: bytes, headers: dict[bytes, bytes]) -> bytes:
             return _with_length(LINES)
         case b'/lines.xz':
             return _with_length(lzma.compress(LINES))
+        case b'/json':
+            return _json(peer, headers)
+        case b'/private':
+            if headers.get(b'authorization') != b'Basic ' + base64.b64encode(b'user:password'):
+                return _with_length(
+                    b'Who are you?\n', status=b'401 Unauthorized', more=b'www-authenticate: Basic realm="private"\r\n'
+                )
+            return _with_length(b'Welcome!\n')
         case b'/headers':
             cookies = b'set-cookie: a=1; expires=Thu, 01 Jan 2026 00:00:00 GMT\r\nset-cookie: b=2\r\n'
             return _with_length(b'Hello!\n', more=b'vary: accept\r\nvary: cookie\r\n' + cookies)
@@ -256,6 +268,15 @@ def _interrupted(headers: dict[bytes, bytes]) -> bytes:
     start = int(headers[b'range'].removeprefix(b'bytes=').removesuffix(b'-'))
     said = b'etag: "1"\r\ncontent-range: bytes %d-%d/%d\r\n' % (start, size - 1, size)
     return _with_length(bytes(size - start), status=b'206 Partial Content', more=said)
+
+
+def _json(peer: Peer, headers: dict[bytes, bytes]) -> bytes:
+    if headers.get(b'content-type') != b'application/json':
+        return _with_length(json.dumps({'name': 'lowhaio', 'functions': 6}).encode())
+    item = json.loads(peer.recv_exactly(int(headers[b'content-length'])))
+    if headers.get(b'authorization') != b'Bearer secret':
+        return _with_length(b'{"error": "no token"}', status=b'401 Unauthorized')
+    return _with_length(json.dumps({'id': 1, **item}).encode(), status=b'201 Created')
 
 
 def _received(peer: Peer, headers: dict[bytes, bytes]) -> int:
