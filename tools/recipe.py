@@ -88,9 +88,21 @@ REFERENCE = """\
 ROWS = [
     ('requirements-dev.txt', r'(-e packages/lowhaio-[\w-]+\n)(?=\n)', '-e packages/lowhaio-{name}\n'),
     ('pyproject.toml', r"(    'lowhaio_\w+',\n)(?=\])", "    'lowhaio_{name}',\n"),
-    ('pyproject.toml', r"(    'packages/lowhaio-[\w-]+/src',\n)(?=    'tests')", "    'packages/lowhaio-{name}/src',\n"),
-    ('mkdocs.yml', r'(          - [^\n]+: recipes/[^\n]+\n)(?=      - Your own:)', '          - {title}: recipes/{name}.md\n'),
-    ('docs/recipes/index.md', r'(\| [^\n]+\[lowhaio-[^\n]+\n)(?=\n)', '| {idea} | [lowhaio-{name}]({name}.md) | body | 1 | nothing yet |\n'),
+    (
+        'pyproject.toml',
+        r"(    'packages/lowhaio-[\w-]+/src',\n)(?=    'tests')",
+        "    'packages/lowhaio-{name}/src',\n",
+    ),
+    (
+        'mkdocs.yml',
+        r'(          - [^\n]+: recipes/[^\n]+\n)(?=      - Your own:)',
+        '          - {title}: recipes/{name}.md\n',
+    ),
+    (
+        'docs/recipes/index.md',
+        r'(\| [^\n]+\[lowhaio-[^\n]+\n)(?=\n)',
+        '| {idea} | [lowhaio-{name}]({name}.md) | body | 1 | nothing yet |\n',
+    ),
     (
         'README.md',
         r'(\| \[lowhaio-[^\n]+\n)(?=\n)',

@@ -7,6 +7,7 @@
 | GET /bytes/N        | N bytes of `x` with Content-Length                                          |
 | GET /chunked/N?size=S | N bytes of `x` in chunks of S bytes (65536 if not given), no Content-Length |
 | GET /gzip           | `hello` 1000 times, gzip-compressed                                         |
+| GET /events/N       | N server-sent events, `event 0` and so on                                   |
 | GET /status/S       | status S, no body                                                           |
 | POST /echo          | how many bytes came and their SHA-256: `5 2cf24d…`                          |
 """
@@ -55,6 +56,9 @@ async def _answer(
             packed = gzip.compress(b'hello' * 1000)
             headers = [(b'content-encoding', b'gzip'), (b'content-length', b'%d' % len(packed))]
             return 200, headers, iter([packed])
+        case ['events', count]:
+            events = (b'id: %d\ndata: event %d\n\n' % (number, number) for number in range(int(count)))
+            return 200, [(b'content-type', b'text/event-stream')], events
         case ['status', status]:
             return int(status), [], iter([])
         case ['echo']:

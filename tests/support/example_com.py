@@ -34,6 +34,8 @@ All of them answer the same:
 | /brotli       | the same with brotli (`br`), if the request accepts that                                           |
 | /lines.xz     | the same as an xz file, without a content coding                                                   |
 | /json         | a JSON object; to a `POST` with a JSON object and the bearer token `secret`, that object with an `id` |
+| /chat         | server-sent events, as the API of an LLM sends them                                                |
+| /events       | one server-sent event, the one after `last-event-id`                                               |
 | /private      | `Welcome!` to the user `user` with the password `password`, else 401                                |
 | /headers      | `vary` and `set-cookie` twice each                                                                 |
 | /download     | a million bytes                                                                                    |
@@ -222,6 +224,13 @@ def _response(peer: Peer, path: bytes, headers: dict[bytes, bytes]) -> bytes:
             return _with_length(lzma.compress(LINES))
         case b'/json':
             return _json(peer, headers)
+        case b'/chat':
+            peer.recv_exactly(int(headers[b'content-length']))
+            said = [json.dumps({'choices': [{'delta': {'content': piece}}]}) for piece in ('Hel', 'lo', '!')]
+            return _chunked([b'data: %b\n\n' % piece.encode() for piece in (*said, '[DONE]')])
+        case b'/events':
+            number = int(headers.get(b'last-event-id') or -1) + 1
+            return _chunked([b'retry: 1\nid: %d\n' % number, b'data: event %d\n\n' % number])
         case b'/private':
             if headers.get(b'authorization') != b'Basic ' + base64.b64encode(b'user:password'):
                 return _with_length(
