@@ -223,10 +223,9 @@ async def test_body_that_cannot_be_closed() -> None:
     assert [event async for event in lowhaio_sse.events(Pieces())] == [message('a')]
 
 
-@pytest.mark.parametrize('name', ['granian', 'hypercorn'])
-async def test_events_of_a_real_server(name: str, request: pytest.FixtureRequest) -> None:
-    server: RealServer = request.getfixturevalue(name)
-    async with small_pool() as pool, pool.connection('127.0.0.1', server.http_port, NonSSLContext()) as connection:
+@pytest.mark.parametrize('real_server', ['granian', 'hypercorn'], indirect=True)
+async def test_events_of_a_real_server(real_server: RealServer) -> None:
+    async with small_pool() as pool, pool.connection('127.0.0.1', real_server.http_port, NonSSLContext()) as connection:
         await pool.send(connection, b'GET /events/3 HTTP/1.1\r\nhost: localhost\r\n\r\n')
         _, cursor = await pool.recv_status_line(connection)
         async for _, _, cursor in pool.recv_headers(connection, cursor):

@@ -33,7 +33,7 @@ async def async_client(job: Job) -> AsyncIterator[AsyncOperations]:
                 yield piece
 
         async def upload() -> Result:
-            headers = {'content-length': str(job.upload_bytes)}
+            headers = [(b'content-length', b'%d' % job.upload_bytes)]
             response = await pool.request('POST', url, headers=headers, content=pieces())
             return response.status, len(response.content)
 

@@ -33,7 +33,7 @@ All of them answer the same:
 | /zstd         | the same with zstd, if the request accepts that                                                    |
 | /brotli       | the same with brotli (`br`), if the request accepts that                                           |
 | /lines.xz     | the same as an xz file, without a content coding                                                   |
-| /json         | a JSON object; to a `POST` with a JSON object and the bearer token `secret`, that object with an `id` |
+| /json         | a JSON object; `POST` one with the bearer token `secret`, and it comes back with an `id`             |
 | /chat         | server-sent events, as the API of an LLM sends them                                                |
 | /events       | one server-sent event, the one after `last-event-id`                                               |
 | /private      | `Welcome!` to the user `user` with the password `password`, else 401                                |
