@@ -8,11 +8,9 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.metadata
-import io
 import re
 import subprocess
 import sys
-import tokenize
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +18,7 @@ from types import ModuleType
 import pytest
 
 import lowhaio
+from support.lines import lines_of_code
 
 ROOT = Path(__file__).parent.parent
 DISTRIBUTIONS = sorted(path.name for path in (ROOT / 'packages').iterdir())
@@ -57,21 +56,6 @@ def imported(tree: ast.Module) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and not node.level:
             names.add(str(node.module))
     return {name.partition('.')[0] for name in names}
-
-
-def lines_of_code(source: str) -> int:
-    """Lines that are neither blank, nor only a comment, nor part of a docstring."""
-    docstrings: set[int] = set()
-    for node in ast.walk(ast.parse(source)):
-        for statement in getattr(node, 'body', []) if not isinstance(node, (ast.Lambda, ast.IfExp)) else []:
-            if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
-                docstrings |= set(range(statement.lineno, (statement.end_lineno or 0) + 1))
-    no_code = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
-    code: set[int] = set()
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type not in no_code:
-            code |= set(range(token.start[0], token.end[0] + 1))
-    return len(code - docstrings)
 
 
 @every_package

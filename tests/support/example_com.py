@@ -34,6 +34,7 @@ All of them answer the same:
 | /brotli       | the same with brotli (`br`), if the request accepts that                                           |
 | /lines.xz     | the same as an xz file, without a content coding                                                   |
 | /json         | a JSON object; `POST` one with the bearer token `secret`, and it comes back with an `id`             |
+| /form         | the fields and the files of a form, as the standard library reads them                             |
 | /chat         | server-sent events, as the API of an LLM sends them                                                |
 | /events       | one server-sent event, the one after `last-event-id`                                               |
 | /private      | `Welcome!` to the user `user` with the password `password`, else 401                                |
@@ -59,6 +60,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import email
+import email.policy
 import gzip
 import json
 import lzma
@@ -69,6 +72,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import brotli  # type: ignore[import-untyped]  # it has no types
 import trustme
@@ -224,6 +228,8 @@ def _response(peer: Peer, path: bytes, headers: dict[bytes, bytes]) -> bytes:
             return _with_length(lzma.compress(LINES))
         case b'/json':
             return _json(peer, headers)
+        case b'/form':
+            return _with_length(_form(peer.recv_exactly(int(headers[b'content-length'])), headers[b'content-type']))
         case b'/chat':
             peer.recv_exactly(int(headers[b'content-length']))
             said = [json.dumps({'choices': [{'delta': {'content': piece}}]}) for piece in ('Hel', 'lo', '!')]
@@ -277,6 +283,20 @@ def _interrupted(headers: dict[bytes, bytes]) -> bytes:
     start = int(headers[b'range'].removeprefix(b'bytes=').removesuffix(b'-'))
     said = b'etag: "1"\r\ncontent-range: bytes %d-%d/%d\r\n' % (start, size - 1, size)
     return _with_length(bytes(size - start), status=b'206 Partial Content', more=said)
+
+
+def _form(body: bytes, content_type: bytes) -> bytes:
+    if content_type == b'application/x-www-form-urlencoded':
+        return b''.join(f'{name}: {value}\n'.encode() for name, value in parse_qsl(body.decode()))
+    message = email.message_from_bytes(b'content-type: %b\r\n\r\n%b' % (content_type, body), policy=email.policy.HTTP)
+    lines = []
+    for part in message.iter_parts():
+        name = part.get_param('name', header='content-disposition')
+        payload = part.get_payload(decode=True)
+        content = payload if isinstance(payload, bytes) else b''
+        file = part.get_filename()
+        lines.append(f'{name}: {len(content)} bytes of {file}\n' if file else f'{name}: {content.decode()}\n')
+    return ''.join(lines).encode()
 
 
 def _json(peer: Peer, headers: dict[bytes, bytes]) -> bytes:
