@@ -24,7 +24,7 @@ from lowhaio_resume import resumed
 from lowhaio_retry import retried
 from support.exchanges import PLAIN, Exchange, request, whole
 from support.pools import small_pool
-from support.scripted import Peer, scripted
+from support.scripted import Peer, refusing, scripted
 
 LARGE = random.Random(1).randbytes(100_000)
 HELLO = b'hello'
@@ -276,3 +276,41 @@ async def test_dropped_while_the_request_is_sent(method: bytes) -> None:
                 assert dropping.done == 0
             else:
                 assert (answered.code, answered.content, dropping.done) == (b'200', HELLO, 1)
+
+
+@pytest.mark.parametrize('method', [b'GET', b'POST'])
+async def test_what_was_done_and_then_led_to_nowhere_is_not_done_again(method: bytes) -> None:
+    """Of the second step no byte was sent, and of the first one all."""
+    with refusing() as nowhere:
+        heads: list[bytes] = []
+
+        def script(peer: Peer) -> None:
+            for head in peer.heads():
+                heads.append(head)
+                location = f'location: http://127.0.0.1:{nowhere[4][1]}/\r\n'.encode()
+                peer.send(_response(b'303 See Other', b'', location))
+
+        async with scripted(script) as server, small_pool() as pool:
+            with pytest.raises(lowhaio.ConnectError):
+                await whole(stack(pool, attempts=3), method, f'http://127.0.0.1:{server.port}/')
+    assert len(heads) == (3 if method == b'GET' else 1)
+
+
+@pytest.mark.parametrize('method', [b'GET', b'POST'])
+async def test_with_the_retry_inside_each_step_is_tried_again_by_itself(method: bytes) -> None:
+    paths: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        for head in peer.heads():
+            paths.append(head.split(b' ')[1])
+            if paths[-1] == b'/':
+                peer.send(_response(b'303 See Other', b'', b'location: /there\r\n'))
+            elif len(paths) < 4:
+                return
+            else:
+                peer.send(DONE)
+
+    async with scripted(script) as server, small_pool() as pool:
+        call = redirected(retried(request(pool), attempts=4, sleep=no_pause))
+        assert (await whole(call, method, f'http://127.0.0.1:{server.port}/')).content == HELLO
+    assert paths == [b'/', b'/there', b'/there', b'/there']
