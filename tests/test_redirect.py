@@ -263,6 +263,29 @@ async def test_on_redirect_is_told_and_may_refuse() -> None:
     assert (len(below.calls), below.open) == (1, 0)
 
 
+@pytest.mark.parametrize('redirects', [0, 1, 3])
+async def test_an_error_after_redirects_says_so(redirects: int) -> None:
+    """It tells of the last step, of which nothing may be sent, while the first one was done."""
+
+    class Failure(Exception):
+        bytes_sent = 0
+
+    failure = Failure()
+    below = Answers([*[to(b'/x')] * redirects, failure])
+    with pytest.raises(Failure) as caught:
+        await whole(redirected(below.exchange), b'POST', URL)
+    assert caught.value is failure
+    assert getattr(failure, 'redirects', 0) == redirects
+
+
+async def test_an_error_in_the_block_or_in_the_body_is_left_as_it_is() -> None:
+    failure = Exception()
+    with pytest.raises(Exception) as caught:
+        await whole(redirected(Answers([to(b'/x'), Response(error=failure)]).exchange), b'GET', URL)
+    assert caught.value is failure
+    assert not hasattr(failure, 'redirects')
+
+
 @pytest.mark.parametrize(('pieces', 'read'), [(0, 0), (64, 64), (66, 65), (1000, 65)])
 async def test_a_small_body_of_a_redirect_is_read(pieces: int, read: int) -> None:
     """Of one KiB each."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import hashlib
 import socket
 import ssl
 import weakref
@@ -22,6 +23,7 @@ from support.exchanges import Whole, request, whole
 from support.loops import ClockLoop
 from support.pools import small_pool, turns
 from support.puppets import puppets, reads_head, says
+from support.real import RealServer
 from support.scripted import Peer, Script, Server, scripted
 from support.stepping import sweep
 
@@ -580,3 +582,33 @@ async def test_errors_are_part_of_no_cycle() -> None:
                 assert raised.pop()() is None
         finally:
             gc.enable()
+
+
+# With servers that nobody here wrote
+
+
+@pytest.mark.parametrize('tls', [False, True], ids=['plain', 'tls'])
+async def test_real_servers(real_server: RealServer, tls: bool, client_tls: ssl.SSLContext) -> None:
+    """One connection for all of them. nginx answers to fewer than the application does."""
+    port = real_server.https_port if tls else real_server.http_port
+    url = f'http{"s" * tls}://localhost:{port}'
+    async with small_pool(max=1) as pool:
+        call = request(pool, https=client_tls, resolve=only_ipv4)
+        assert (await whole(call, b'GET', f'{url}/')).content == b'hello'
+        assert (await whole(call, b'HEAD', f'{url}/')).content == b''
+        assert (await whole(call, b'GET', f'{url}/status/204')).code == b'204'
+        assert len((await whole(call, b'GET', f'{url}/bytes/1000000')).content) == 1_000_000
+        digest = b'5 ' + hashlib.sha256(b'hello').hexdigest().encode()
+        for headers, body in (
+            ({}, b'hello'),
+            ({}, lambda: made(b'he', b'llo')),
+            ({b'content-length': b'5'}, lambda: made(b'hello')),
+        ):
+            assert (await whole(call, b'POST', f'{url}/echo', headers, body)).content.split()[:1] == digest.split()[:1]
+        if real_server.name != 'nginx':
+            assert (await whole(call, b'GET', f'{url}/chunked/100000?size=1000')).content == b'x' * 100_000
+            assert (await whole(call, b'POST', f'{url}/echo', {}, lambda: made(b'he', b'llo'))).content == digest
+
+
+async def only_ipv4(host: str, port: int) -> Any:
+    return await asyncio.get_running_loop().getaddrinfo('127.0.0.1', port, type=socket.SOCK_STREAM)

@@ -7,6 +7,7 @@ import contextlib
 import json
 import random
 import re
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import pytest
@@ -16,9 +17,10 @@ from hypothesis import strategies as st
 import lowhaio
 import lowhaio_resume
 from lowhaio_resume import ChangedError, Position, RangeError, StatusError, resumed
-from support.exchanges import Answers, Response, request
+from support.exchanges import Answers, Exchange, Response, Triple, request
 from support.loops import ClockLoop
 from support.pools import small_pool, turns
+from support.real import RealServer
 from support.scripted import Peer, scripted
 
 URL = 'https://a.example/large'
@@ -437,6 +439,51 @@ async def test_two_processes_take_turns() -> None:
                 piece, position = await anext(pieces)
                 content += piece
     assert content == LARGE
+
+
+class Fragile:
+    """An exchange whose bodies break off after so many bytes."""
+
+    def __init__(self, exchange: Exchange, size: int) -> None:
+        self.exchange = exchange
+        self.size = size
+        self.codes: list[bytes] = []
+
+    @contextlib.asynccontextmanager
+    async def call(self, *arguments: Any) -> AsyncIterator[Triple]:
+        async with self.exchange(*arguments) as (code, headers, body):
+            self.codes.append(code)
+            yield code, headers, self.broken(body)
+
+    async def broken(self, body: AsyncGenerator[bytes, Any]) -> AsyncGenerator[bytes, None]:
+        left = self.size
+        async for piece in body:
+            yield piece[:left]
+            left -= len(piece)
+            if left <= 0:
+                raise Broken
+
+
+async def test_nginx_goes_on_where_it_is_told_to(nginx: RealServer) -> None:
+    """Its validators are those of a file that nobody changes."""
+    async with small_pool() as pool:
+        fragile = Fragile(request(pool), 300_000)
+        url = f'http://127.0.0.1:{nginx.http_port}/bytes/1000000'
+        size = 0
+        async for piece, position in resumed(fragile.call, url, {}, pause_seconds=0):
+            size += len(piece)
+            assert piece.strip(b'x') == b''
+            assert (position.offset, position.total) == (size, 1_000_000)
+        assert size == 1_000_000
+        assert fragile.codes == [b'200', b'206', b'206', b'206']
+
+
+async def test_nginx_sends_all_where_it_has_something_else(nginx: RealServer) -> None:
+    async with small_pool() as pool:
+        url = f'http://127.0.0.1:{nginx.http_port}/bytes/1000000'
+        pieces = resumed(request(pool), url, {}, position=Position(1000, 1_000_000, b'"another"'))
+        with pytest.raises(ChangedError, match='something else: 200'):
+            await anext(pieces)
 
 
 async def test_never_started_it_asks_for_nothing() -> None:

@@ -24,7 +24,7 @@ from lowhaio_resume import resumed
 from lowhaio_retry import retried
 from support.exchanges import PLAIN, Exchange, request, whole
 from support.pools import small_pool
-from support.scripted import Peer, scripted
+from support.scripted import Peer, refusing, scripted
 
 LARGE = random.Random(1).randbytes(100_000)
 HELLO = b'hello'
@@ -206,8 +206,8 @@ async def test_cancelled_at_any_moment_no_place_is_lost(seed: int) -> None:
         await download()
 
 
-# Where the server drops the connection is decided, and not left to chance: at every byte of the request it has read, and
-# of the response that it has sent.
+# Where the server drops the connection is decided, and not left to chance: after so many bytes of the request that it
+# has read, or of the response that it has sent.
 
 MOVED = _response(b'307 Temporary Redirect', b'moved', b'location: /there\r\n')
 DONE = _response(b'200 OK', HELLO)
@@ -241,34 +241,76 @@ HEAD_END = len(MOVED) + DONE.index(b'\r\n\r\n') + 4
 
 
 @pytest.mark.parametrize('method', [b'GET', b'POST'])
-@pytest.mark.parametrize('sent', range(len(MOVED) + len(DONE) + 1))
-async def test_dropped_at_every_byte_of_the_response(method: bytes, sent: int) -> None:
+@pytest.mark.parametrize('first', range(3))
+async def test_dropped_at_every_byte_of_the_response(method: bytes, first: int) -> None:
     """What may be done twice is, unless the response had begun for the caller; nothing else is."""
-    dropping = Dropping(sent=sent)
-    async with scripted(dropping.script) as server, small_pool() as pool:
-        call = stack(pool, attempts=2)
-        body = HELLO if method == b'POST' else None
-        try:
-            answered = await whole(call, method, f'http://127.0.0.1:{server.port}/', {}, body)
-        except lowhaio.SentClosedError:
-            assert method == b'POST' or HEAD_END <= sent < len(MOVED) + len(DONE)
-        else:
-            assert (answered.code, answered.content) == (b'200', HELLO)
-            assert method == b'GET' or sent == len(MOVED) + len(DONE)
-        await all_places_are_free(pool, server.address, server.port, 2)
-    assert dropping.done == 1 or (method == b'GET' and dropping.done == 2) or (method == b'POST' and sent < len(MOVED))
+    end = len(MOVED) + len(DONE)
+    for sent in (*range(first, end, 3), end):
+        dropping = Dropping(sent=sent)
+        async with scripted(dropping.script) as server, small_pool() as pool:
+            call = stack(pool, attempts=2)
+            body = HELLO if method == b'POST' else None
+            try:
+                answered = await whole(call, method, f'http://127.0.0.1:{server.port}/', {}, body)
+            except lowhaio.SentClosedError:
+                assert method == b'POST' or HEAD_END <= sent < end
+            else:
+                assert (answered.code, answered.content) == (b'200', HELLO)
+                assert method == b'GET' or sent == end
+            await all_places_are_free(pool, server.address, server.port, 2)
+        assert dropping.done <= (2 if method == b'GET' else 1)
+        assert dropping.done or sent < len(MOVED)
 
 
 @pytest.mark.parametrize('method', [b'PUT', b'POST'])
-@pytest.mark.parametrize('received', range(0, 80, 7))
-async def test_dropped_while_the_request_is_sent(method: bytes, received: int) -> None:
-    dropping = Dropping(received=received)
-    async with scripted(dropping.script) as server, small_pool() as pool:
-        call = stack(pool, attempts=2)
-        try:
-            answered = await whole(call, method, f'http://127.0.0.1:{server.port}/', {}, HELLO)
-        except lowhaio.SentClosedError:
-            assert method == b'POST'
-            assert dropping.done == 0
-        else:
-            assert (answered.code, answered.content, dropping.done) == (b'200', HELLO, 1)
+async def test_dropped_while_the_request_is_sent(method: bytes) -> None:
+    """Of some 65 bytes."""
+    for received in range(0, 61, 4):
+        dropping = Dropping(received=received)
+        async with scripted(dropping.script) as server, small_pool() as pool:
+            call = stack(pool, attempts=2)
+            try:
+                answered = await whole(call, method, f'http://127.0.0.1:{server.port}/', {}, HELLO)
+            except lowhaio.SentClosedError:
+                assert method == b'POST'
+                assert dropping.done == 0
+            else:
+                assert (answered.code, answered.content, dropping.done) == (b'200', HELLO, 1)
+
+
+@pytest.mark.parametrize('method', [b'GET', b'POST'])
+async def test_what_was_done_and_then_led_to_nowhere_is_not_done_again(method: bytes) -> None:
+    """Of the second step no byte was sent, and of the first one all."""
+    with refusing() as nowhere:
+        heads: list[bytes] = []
+
+        def script(peer: Peer) -> None:
+            for head in peer.heads():
+                heads.append(head)
+                location = f'location: http://127.0.0.1:{nowhere[4][1]}/\r\n'.encode()
+                peer.send(_response(b'303 See Other', b'', location))
+
+        async with scripted(script) as server, small_pool() as pool:
+            with pytest.raises(lowhaio.ConnectError):
+                await whole(stack(pool, attempts=3), method, f'http://127.0.0.1:{server.port}/')
+    assert len(heads) == (3 if method == b'GET' else 1)
+
+
+@pytest.mark.parametrize('method', [b'GET', b'POST'])
+async def test_with_the_retry_inside_each_step_is_tried_again_by_itself(method: bytes) -> None:
+    paths: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        for head in peer.heads():
+            paths.append(head.split(b' ')[1])
+            if paths[-1] == b'/':
+                peer.send(_response(b'303 See Other', b'', b'location: /there\r\n'))
+            elif len(paths) < 4:
+                return
+            else:
+                peer.send(DONE)
+
+    async with scripted(script) as server, small_pool() as pool:
+        call = redirected(retried(request(pool), attempts=4, sleep=no_pause))
+        assert (await whole(call, method, f'http://127.0.0.1:{server.port}/')).content == HELLO
+    assert paths == [b'/', b'/there', b'/there', b'/there']

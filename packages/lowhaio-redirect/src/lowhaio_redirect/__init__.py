@@ -14,7 +14,8 @@ What is raised here:
     ├── InsecureError    from https to http
     └── BodyError        the body would have to be sent again, and can be made only once
 
-Settings that make no sense raise `TypeError` or `ValueError`. What `exchange` raises comes out unchanged.
+Settings that make no sense raise `TypeError` or `ValueError`. What `exchange` raises comes out as it is, but for an
+attribute `redirects` where it was raised after a redirect.
 """
 
 import re
@@ -105,6 +106,9 @@ def redirected(
     `TooManyError`, `LocationError` and `InsecureError`, once the block of the response that redirects is left, and
     whatever `exchange` raises.
 
+    What `exchange` raises after a redirect tells of that step alone: that nothing was sent of it, perhaps, while the
+    request before it was sent and done. So the error gets an attribute `redirects`, how many were followed before it.
+
     Up to 64 KiB of a response that redirects are read, so that its connection can be used again. Cancelled, nothing is
     left behind.
     """
@@ -117,12 +121,19 @@ def redirected(
     async def call(method: bytes, url: str, headers: Mapping[bytes, bytes], body: Any) -> AsyncIterator[_Response]:
         redirects = 0
         while True:
-            async with exchange(method, url, headers, body) as (code, received, content):
-                location = received.get(b'location')
-                if code not in _REDIRECTS or location is None:
-                    yield code, received, content
-                    return
-                await _drain(content)
+            handed_out = False
+            try:
+                async with exchange(method, url, headers, body) as (code, received, content):
+                    location = received.get(b'location')
+                    if code not in _REDIRECTS or location is None:
+                        handed_out = True
+                        yield code, received, content
+                        return
+                    await _drain(content)
+            except Exception as error:
+                if redirects and not handed_out:
+                    error.__dict__['redirects'] = redirects
+                raise
             if redirects == max_redirects:
                 raise TooManyError(f'more than {max_redirects} redirects, the last from {url} to {location!r}')
             target = _target(url, location)

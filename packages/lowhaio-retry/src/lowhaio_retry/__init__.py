@@ -7,7 +7,8 @@
         ...
 
 What may be sent again is read off the attributes of an error: `bytes_sent`, `bytes_received`, `reused` and
-`caller_erred`, as the errors of lowhaio have them.
+`caller_erred`, as the errors of lowhaio have them, and `redirects`, where one comes out of an exchange that follows
+those.
 
 There are no errors of its own: what the last attempt raised is raised, and what it answered is handed out. Settings
 that make no sense raise `TypeError` or `ValueError`.
@@ -61,9 +62,10 @@ def retried(
 
     Tried again is what failed before there was a response:
 
-    - any request of which no byte was sent, and requests with one of `methods` in any case: "A client SHOULD NOT
-      automatically retry a request with a non-idempotent method unless it has some means to know that the request
-      semantics are actually idempotent" (RFC 9110 section 9.2.2). Add `b'POST'` where your server takes care of that.
+    - any request of which no byte was sent, unless it was redirected before that;
+    - requests with one of `methods`, whatever was sent: "A client SHOULD NOT automatically retry a request with a
+      non-idempotent method unless it has some means to know that the request semantics are actually idempotent"
+      (RFC 9110 section 9.2.2). Add `b'POST'` where your server takes care of that;
     - a name that cannot be resolved for now (`socket.EAI_AGAIN`);
     - with one of `methods`, what was answered by 429 or 503.
 
@@ -130,6 +132,9 @@ def retried(
 
 
 def _may_be_sent_again(error: Exception, *, idempotent: bool) -> bool:
+    # After a redirect an error tells of the last step alone. Those before it were sent, and may have been acted on.
+    if getattr(error, 'redirects', 0) and not idempotent:
+        return False
     sent = getattr(error, 'bytes_sent', None)
     if sent is None:
         return isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
