@@ -47,7 +47,8 @@ async def answer(pool: lowhaio.Pool, url: str, token: str, model: str, question:
     async with pool.connection(addresses, port, ssl.create_default_context(), server_hostname=host) as connection:
         connection.max_wait_send_recv_seconds = SILENCE_SECONDS
         await pool.send(connection, b'POST %b HTTP/1.1\r\n%b\r\n%b' % (parts.path.encode() or b'/', lines, body))
-        code, cursor, headers = b'100', 0, {}
+        code, cursor = b'100', 0
+        headers: dict[bytes, bytes] = {}
         while code.startswith(b'1'):
             code, cursor = await pool.recv_status_line(connection, cursor)
             headers, cursor = await lowhaio_dict.collect(pool.recv_headers(connection, cursor), cursor)
