@@ -12,6 +12,7 @@ SECONDS ?= 600
 UNDER ?=
 URL ?=
 NAME ?=
+VERSION ?=
 IDEA ?= Not described yet
 
 BIN := $(VENV)/bin
@@ -20,7 +21,7 @@ WHEELS := $(VENV)-wheels
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check format coverage wheels test-wheels site docs bench costs fuzz soak recipe figures clean
+.PHONY: help setup run test check format coverage wheels test-wheels site docs bench costs fuzz soak recipe version release-check figures clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +67,12 @@ test-wheels: wheels ## run the tests on the wheels, in a copy of this folder wit
 	mkdir $(WHEELS)/copy
 	tar --create --exclude='./.?*' --exclude=__pycache__ --exclude='./packages/*/src' --exclude='./benchmarks/.venvs' --exclude=./dist --exclude=./site . | tar --extract --directory $(WHEELS)/copy
 	cd $(WHEELS)/copy && ../bin/python -m pytest $(ARGS)
+
+version: ## give all packages the VERSION, and the changelog its heading
+	$(PYTHON) tools/version.py '$(VERSION)'
+
+release-check: ## everything that has to hold before a release; uploads nothing
+	$(MAKE) check coverage site test-wheels
 
 site: $(READY) ## build the documentation into site/; every warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -143,6 +143,12 @@ def test_functions_of_the_pool_are_in_the_reference() -> None:
         assert f'heading: pool.{name}\n' in page
 
 
+def test_architecture_names_every_module_of_the_core() -> None:
+    text = (ROOT / 'docs' / 'architecture.md').read_text()
+    named = re.findall(r'^\| `(\w+\.py)` \|', text, re.MULTILINE)
+    assert sorted(named) == sorted(path.name for path in folder('lowhaio-core').glob('*.py') if path.stem != '__init__')
+
+
 def test_design_names_every_module_of_the_core() -> None:
     """But for the two that need no explanation."""
     names = {path.stem for path in folder('lowhaio-core').glob('*.py')} - {'__init__', 'errors'}
