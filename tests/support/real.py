@@ -41,9 +41,14 @@ class RealServer:
 
 @contextlib.contextmanager
 def granian(files: Files, folder: Path) -> Iterator[RealServer]:
-    """granian; it serves either HTTP or HTTPS, so there are two."""
+    """granian; it serves either HTTP or HTTPS, so there are two.
+
+    It serves as many connections at once as its backlog holds, by default 1,024. Those over that wait, not yet accepted,
+    until others close. It closes one that has been idle for as long as a request's head may take to arrive.
+    """
     http_port, https_port = free_ports(2)
     command = [sys.executable, '-m', 'granian', '--interface', 'asgi', '--host', HOST, '--no-ws', '--http', '1']
+    command += ['--backlog', '4096', '--http1-header-read-timeout', '60000']
     tls = ['--ssl-certificate', str(files.certificate), '--ssl-keyfile', str(files.key)]
     with (
         running([*command, '--port', str(http_port), 'support.app:app'], folder / 'granian-http.log', http_port),
