@@ -4,6 +4,7 @@
 |------------------|-----------------------------------------------------------------------------------|
 | `loops`          | event loops that tell what they hold, and one whose clock the test moves          |
 | `leaks`          | what a test has left behind: tasks, timers, watched descriptors, sockets, threads |
+| `programs`       | the programs of Debian that are there; with LOWHAIO_TESTS_BARE=1 none is          |
 | `sockets`        | what this process holds open towards a server, as the kernel sees it              |
 | `stepping`       | cancels a coroutine at its first suspension, its second, and so on                |
 | `certificates`   | throw-away certificate authorities and the TLS contexts made from them            |
