@@ -30,8 +30,8 @@ setup: $(READY) ## make the virtual environment, again if what it holds has chan
 $(READY): requirements-dev.txt constraints.txt $(wildcard packages/*/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv '$(VENV)'
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt hatchling editables
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --requirement requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv hatchling editables
+	$(BIN)/python tools/install.py --constraint constraints.txt --no-build-isolation --requirement requirements-dev.txt
 	@touch $@
 
 run: $(READY) ## do the main job against a server on this machine, or GET the URL given
@@ -61,7 +61,8 @@ wheels: $(READY) ## build the packages into dist/
 test-wheels: wheels ## run the tests on the wheels, in a copy of this folder without the source tree
 	$(PYTHON) -m venv --clear '$(WHEELS)'
 	grep -v '^-e ' requirements-dev.txt > $(WHEELS)/tools.txt
-	$(WHEELS)/bin/python -m pip install --quiet --constraint constraints.txt --requirement $(WHEELS)/tools.txt
+	$(WHEELS)/bin/python -m pip install --quiet --constraint constraints.txt uv
+	$(WHEELS)/bin/python tools/install.py --constraint constraints.txt --requirement $(WHEELS)/tools.txt
 	$(WHEELS)/bin/python -m pip install --quiet --no-index --no-deps dist/*.whl
 	mkdir $(WHEELS)/copy
 	tar --create --exclude='./.?*' --exclude=__pycache__ --exclude='./packages/*/src' --exclude='./benchmarks/.venvs' --exclude=./dist --exclude=./site . | tar --extract --directory $(WHEELS)/copy
