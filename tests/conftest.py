@@ -12,8 +12,9 @@ from typing import TypeVar, cast
 
 import pytest
 import uvloop
+from xdist.remote import Producer
 
-from support import leaks, programs, real
+from support import leaks, programs, real, workers
 from support.certificates import Authority, Files
 from support.loops import AsyncioLoop, ClockLoop, UvloopLoop
 
@@ -30,6 +31,12 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     for item in items:
         if item.get_closest_marker('asyncio') and 'loop_leak_guard' not in item.fixturenames:
             item.fixturenames.insert(item.fixturenames.index('leak_guard') + 1, 'loop_leak_guard')
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> workers.Scheduler:
+    """Keep together what shares a server."""
+    return workers.Scheduler(config, log)
 
 
 def pytest_collection_finish() -> None:

@@ -17,6 +17,7 @@
 | `proxy`          | does harm at one byte of its choice, between the client and a real server         |
 | `retry`          | the rule for trying a request again, in ten lines                                 |
 | `fuzzing`        | the response path under bytes that nobody chose                                   |
+| `workers`        | how the tests are shared out between processes that run at the same time          |
 | `load`           | many tasks, many connections, many requests, a server that goes away              |
 | `moody`          | a server of moods, in a process of its own, for the load                          |
 | `costs`          | counts what a request costs                                                       |
