@@ -206,8 +206,8 @@ async def test_cancelled_at_any_moment_no_place_is_lost(seed: int) -> None:
         await download()
 
 
-# Where the server drops the connection is decided, and not left to chance: at every byte of the request it has read, and
-# of the response that it has sent.
+# Where the server drops the connection is decided, and not left to chance: at every byte of the request that it has
+# read, and of the response that it has sent.
 
 MOVED = _response(b'307 Temporary Redirect', b'moved', b'location: /there\r\n')
 DONE = _response(b'200 OK', HELLO)
