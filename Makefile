@@ -2,12 +2,14 @@
 #
 #   make test PYTHON=python3.13 VENV=.venv-3.13     another Python
 #   make test ARGS='-k cursor -p no:randomly'       some tests, in the order of the files
+#   make test WORKERS=0 ARGS=--pdb                  in one process, and stop at what fails
 #   make run URL=https://example.com/               any URL
 #   make fuzz SECONDS=3600                          an hour of it
 
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+WORKERS ?= auto
 SECONDS ?= 600
 UNDER ?=
 URL ?=
@@ -31,16 +33,16 @@ setup: $(READY) ## make the virtual environment, again if what it holds has chan
 $(READY): requirements-dev.txt constraints.txt $(wildcard packages/*/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv '$(VENV)'
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt hatchling editables
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --requirement requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv hatchling editables
+	$(BIN)/python tools/install.py --constraint constraints.txt --no-build-isolation --requirement requirements-dev.txt
 	@touch $@
 
 run: $(READY) ## do the main job against a server on this machine, or GET the URL given
 	$(if $(URL),,$(BIN)/python examples/six_functions.py)
 	$(BIN)/python examples/composed.py $(URL)
 
-test: $(READY) ## run the tests, in random order; ARGS goes to pytest
-	$(BIN)/python $(UNDER) -m pytest $(ARGS)
+test: $(READY) ## run the tests, in random order, on all processors; ARGS goes to pytest
+	$(BIN)/python $(UNDER) -m pytest --numprocesses $(WORKERS) --maxprocesses 8 $(ARGS)
 
 check: $(READY) ## check format, lint and types
 	$(BIN)/ruff format --check .
@@ -52,7 +54,7 @@ format: $(READY) ## put the code in order
 	$(BIN)/ruff check --fix .
 
 coverage: $(READY) ## run the tests and demand that they reach every line and branch
-	$(MAKE) test UNDER='-m coverage run'
+	$(MAKE) test WORKERS=0 UNDER='-m coverage run'
 	$(BIN)/coverage report
 
 wheels: $(READY) ## build the packages into dist/
@@ -62,11 +64,12 @@ wheels: $(READY) ## build the packages into dist/
 test-wheels: wheels ## run the tests on the wheels, in a copy of this folder without the source tree
 	$(PYTHON) -m venv --clear '$(WHEELS)'
 	grep -v '^-e ' requirements-dev.txt > $(WHEELS)/tools.txt
-	$(WHEELS)/bin/python -m pip install --quiet --constraint constraints.txt --requirement $(WHEELS)/tools.txt
+	$(WHEELS)/bin/python -m pip install --quiet --constraint constraints.txt uv
+	$(WHEELS)/bin/python tools/install.py --constraint constraints.txt --requirement $(WHEELS)/tools.txt
 	$(WHEELS)/bin/python -m pip install --quiet --no-index --no-deps dist/*.whl
 	mkdir $(WHEELS)/copy
 	tar --create --exclude='./.?*' --exclude=__pycache__ --exclude='./packages/*/src' --exclude='./benchmarks/.venvs' --exclude=./dist --exclude=./site . | tar --extract --directory $(WHEELS)/copy
-	cd $(WHEELS)/copy && ../bin/python -m pytest $(ARGS)
+	cd $(WHEELS)/copy && ../bin/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 $(ARGS)
 
 version: ## give all packages the VERSION, and the changelog its heading
 	$(PYTHON) tools/version.py '$(VERSION)'

@@ -309,6 +309,7 @@ async def test_what_follows_a_stream_is_refused() -> None:
 @pytest.mark.parametrize(
     ('received', 'coding'),
     [(gzip.compress(b'text'), b'gzip'), (deflated(b'text', 15), b'deflate'), (deflated(b'text', -15), b'deflate')],
+    ids=['gzip', 'zlib', 'deflate'],
 )
 async def test_every_truncation_is_an_error(received: bytes, coding: bytes) -> None:
     """But that to nothing, which is what a response without content is."""

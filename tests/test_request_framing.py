@@ -433,7 +433,9 @@ async def test_not_bytes_like(data: BytesLike) -> None:
         assert await response(pool, connection) == (b'200', b'ok')
 
 
-@pytest.mark.parametrize('nothing', [b'', bytearray(), memoryview(b''), array.array('H')], ids=repr)
+@pytest.mark.parametrize(
+    'nothing', [b'', bytearray(), memoryview(b''), array.array('H')], ids=lambda nothing: type(nothing).__name__
+)
 async def test_sending_nothing(nothing: BytesLike) -> None:
     """Nothing is done, whenever it is."""
     async with answering(len(head())) as server, a_pool() as pool:

@@ -6,7 +6,6 @@ Chromium is Debian's. Where it is not installed the tests are skipped, but not i
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,8 +16,9 @@ from urllib.parse import urldefrag, urljoin
 import pytest
 from playwright.sync_api import BrowserContext, Page, ViewportSize, expect, sync_playwright
 
+from support import programs
+
 ROOT = Path(__file__).parent.parent
-CHROMIUM = shutil.which('chromium')
 FLAGS = [
     '--disable-background-networking',
     '--disable-component-update',
@@ -84,10 +84,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture(scope='module')
 def browser(site: Site) -> Iterator[BrowserContext]:
     """Chromium, without a window, on a desktop in daylight."""
-    if CHROMIUM is None:
-        pytest.skip('chromium is not installed')
+    program = programs.needed('chromium')
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        chromium = playwright.chromium.launch(executable_path=program, args=FLAGS)
         context = chromium.new_context(viewport=DESKTOP, color_scheme='light', base_url=site.address)
         context.grant_permissions(['clipboard-read', 'clipboard-write'])
         yield context

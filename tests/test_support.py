@@ -161,7 +161,7 @@ def test_leaks_and_skips_fail_a_run(tmp_path: Path) -> None:
     options = ['-c', str(root.parent / 'pyproject.toml'), '--rootdir', str(tmp_path)]
     run = subprocess.run(
         [*command, *options, str(tmp_path)],
-        env=os.environ | {'CI': 'true'},
+        env=os.environ | {'CI': 'true', 'LOWHAIO_TESTS_BARE': ''},
         capture_output=True,
         text=True,
         check=False,
@@ -179,6 +179,41 @@ def test_leaks_and_skips_fail_a_run(tmp_path: Path) -> None:
     for test, reason in reasons.items():
         assert re.search(rf'::{test}(\[asyncio\])? - .*{reason}', report), report
     assert report.splitlines()[-1].startswith('5 failed, 6 passed, 8 errors in '), report
+
+
+BARE = """
+from support import programs
+
+def test_that_needs_a_program():
+    programs.needed('sh')
+"""
+
+
+@pytest.mark.parametrize(('bare', 'outcome'), [('', '1 passed'), ('1', '1 skipped')])
+def test_programs_can_be_hidden(tmp_path: Path, bare: str, outcome: str) -> None:
+    """As a run of its own: with LOWHAIO_TESTS_BARE a program that is there is not found, and then CI allows a skip."""
+    root = Path(__file__).parent
+    (tmp_path / 'test_bare.py').write_text(BARE)
+    (tmp_path / 'conftest.py').write_text((root / 'conftest.py').read_text())
+    command = [
+        sys.executable,
+        '-m',
+        'pytest',
+        '-q',
+        '-p',
+        'no:cacheprovider',
+        '-c',
+        str(root.parent / 'pyproject.toml'),
+    ]
+    environment = os.environ | {'CI': 'true', 'LOWHAIO_TESTS_BARE': bare}
+    run = subprocess.run(
+        [*command, '--rootdir', str(tmp_path), str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.stdout.splitlines()[-1].startswith(f'{outcome} in '), run.stdout + run.stderr
 
 
 # The loops

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import datetime as dt
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -31,6 +30,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 import lowhaio
 import lowhaio_chunked
 from lowhaio_nonssl import NonSSLContext
+from support import programs
 from support.certificates import HOST, Authority, Files
 from support.loops import ClockLoop
 from support.pools import turns
@@ -878,10 +878,7 @@ class Openssl:
     KEY_UPDATE_ASKING_FOR_ANOTHER = b'K\n'
 
     def __init__(self, files: Files) -> None:
-        program = shutil.which('openssl')
-        if program is None:
-            pytest.skip('openssl is not installed')
-        command = [program, 's_server', '-accept', '127.0.0.1:0', '-cert', str(files.certificate)]
+        command = [programs.needed('openssl'), 's_server', '-accept', '127.0.0.1:0', '-cert', str(files.certificate)]
         self._process = subprocess.Popen(
             [*command, '-key', str(files.key), '-tls1_3', '-num_tickets', '0'],
             stdin=subprocess.PIPE,

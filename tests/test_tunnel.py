@@ -6,7 +6,6 @@ import contextlib
 import copy
 import gc
 import select
-import shutil
 import socket
 import ssl
 import threading
@@ -20,6 +19,7 @@ import pytest
 import lowhaio
 from lowhaio_nonssl import NonSSLContext
 from lowhaio_tunnel import ConnectContext, CredentialsError, RefusedError, Socks5Context, TunnelError
+from support import programs
 from support.certificates import Authority
 from support.pools import answer, exchanged, small_pool
 from support.real import HOST, free_ports, running
@@ -487,13 +487,6 @@ async def test_certificate_is_that_of_the_host_and_not_of_the_proxy(authority: A
 # Proxies that nobody here wrote
 
 
-def program(name: str) -> str:
-    path = shutil.which(name, path='/usr/bin:/usr/sbin:/usr/local/bin:/usr/local/sbin')
-    if path is None:
-        pytest.skip(f'{name} is not installed')
-    return path
-
-
 @contextlib.contextmanager
 def tinyproxy(folder: Path, origin: int, credentials: tuple[bytes, bytes] | None) -> Iterator[int]:
     """An HTTP proxy; the only port that it opens tunnels to is that of the origin."""
@@ -502,7 +495,7 @@ def tinyproxy(folder: Path, origin: int, credentials: tuple[bytes, bytes] | None
     if credentials is not None:
         configuration += f'BasicAuth {credentials[0].decode()} {credentials[1].decode()}\n'
     (folder / 'tinyproxy.conf').write_text(configuration)
-    command = [program('tinyproxy'), '-d', '-c', str(folder / 'tinyproxy.conf')]
+    command = [programs.needed('tinyproxy'), '-d', '-c', str(folder / 'tinyproxy.conf')]
     with running(command, folder / 'tinyproxy.log', port):
         yield port
 
@@ -511,7 +504,7 @@ def tinyproxy(folder: Path, origin: int, credentials: tuple[bytes, bytes] | None
 def microsocks(folder: Path, origin: int, credentials: tuple[bytes, bytes] | None) -> Iterator[int]:
     """A SOCKS5 proxy."""
     (port,) = free_ports(1)
-    command = [program('microsocks'), '-i', HOST, '-p', str(port)]
+    command = [programs.needed('microsocks'), '-i', HOST, '-p', str(port)]
     if credentials is not None:
         command += ['-u', credentials[0].decode(), '-P', credentials[1].decode()]
     with running(command, folder / 'microsocks.log', port):

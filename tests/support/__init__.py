@@ -4,6 +4,7 @@
 |------------------|-----------------------------------------------------------------------------------|
 | `loops`          | event loops that tell what they hold, and one whose clock the test moves          |
 | `leaks`          | what a test has left behind: tasks, timers, watched descriptors, sockets, threads |
+| `programs`       | the programs of Debian that are there; with LOWHAIO_TESTS_BARE=1 none is          |
 | `sockets`        | what this process holds open towards a server, as the kernel sees it              |
 | `stepping`       | cancels a coroutine at its first suspension, its second, and so on                |
 | `certificates`   | throw-away certificate authorities and the TLS contexts made from them            |
@@ -16,6 +17,7 @@
 | `proxy`          | does harm at one byte of its choice, between the client and a real server         |
 | `retry`          | the rule for trying a request again, in ten lines                                 |
 | `fuzzing`        | the response path under bytes that nobody chose                                   |
+| `workers`        | how the tests are shared out between processes that run at the same time          |
 | `load`           | many tasks, many connections, many requests, a server that goes away              |
 | `moody`          | a server of moods, in a process of its own, for the load                          |
 | `costs`          | counts what a request costs                                                       |

@@ -22,17 +22,16 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import programs
 from .certificates import Files
 from .real import HOST, RealServer, free_ports, running
 
 LARGE = 4_000_000
-SEARCHED = f'{os.environ["PATH"]}:/usr/sbin:/usr/local/sbin'
 APPLICATION = Path(__file__).with_name('application.js')
 
 
@@ -49,17 +48,7 @@ class Program:
     @property
     def missing(self) -> list[str]:
         """What is not installed of that."""
-        return [name for name in self.needs if not Path('/', name).is_file() and not _path(name)]
-
-
-def _path(program: str) -> str | None:
-    return shutil.which(program, path=SEARCHED)
-
-
-def _found(program: str) -> str:
-    path = _path(program)
-    assert path is not None, f'{program} is not installed'
-    return path
+        return [name for name in self.needs if not Path('/', name).is_file() and not programs.path_of(name)]
 
 
 @contextlib.contextmanager
@@ -146,7 +135,7 @@ def apache(files: Files, idle: int) -> Iterator[RealServer]:
             modules='\n'.join(modules),
         )
         (folder / 'configuration').write_text(configuration)
-        command = [_found('apache2'), '-f', str(folder / 'configuration'), '-D', 'FOREGROUND']
+        command = [programs.needed('apache2'), '-f', str(folder / 'configuration'), '-D', 'FOREGROUND']
         with running(command, folder / 'log', http, https):
             yield RealServer('apache', http, https)
 
@@ -190,7 +179,9 @@ def lighttpd(files: Files, idle: int) -> Iterator[RealServer]:
         seconds = max(1, idle // 1000)
         configuration = _LIGHTTPD.format(folder=folder, files=files, http=http, https=https, seconds=seconds)
         (folder / 'configuration').write_text(configuration)
-        with running([_found('lighttpd'), '-D', '-f', str(folder / 'configuration')], folder / 'log', http, https):
+        with running(
+            [programs.needed('lighttpd'), '-D', '-f', str(folder / 'configuration')], folder / 'log', http, https
+        ):
             yield RealServer('lighttpd', http, https)
 
 
@@ -248,7 +239,7 @@ def caddy(files: Files, idle: int) -> Iterator[RealServer]:
         configuration = _CADDY.format(folder=folder, files=files, http=http, https=https, idle=idle, chunked=chunked)
         (folder / 'configuration').write_text(configuration)
         home = [f'XDG_DATA_HOME={folder}', f'XDG_CONFIG_HOME={folder}']
-        run = [_found('caddy'), 'run', '--adapter', 'caddyfile', '--config', str(folder / 'configuration')]
+        run = [programs.needed('caddy'), 'run', '--adapter', 'caddyfile', '--config', str(folder / 'configuration')]
         with running(['/usr/bin/env', *home, *run], folder / 'log', http, https):
             yield RealServer('caddy', http, https)
 
@@ -259,7 +250,7 @@ def node(files: Files, idle: int) -> Iterator[RealServer]:
     http, https = free_ports(2)
     with _folder() as folder:
         arguments = [http, https, files.certificate, files.key, idle, LARGE]
-        with running([_found('node'), str(APPLICATION), *map(str, arguments)], folder / 'log', http, https):
+        with running([programs.needed('node'), str(APPLICATION), *map(str, arguments)], folder / 'log', http, https):
             yield RealServer('node', http, https)
 
 
@@ -293,7 +284,9 @@ def haproxy(files: Files, idle: int) -> Iterator[RealServer]:
             folder=folder, http=http, https=https, idle=idle, host=HOST, behind=behind.http_port
         )
         (folder / 'configuration').write_text(configuration)
-        with running([_found('haproxy'), '-db', '-f', str(folder / 'configuration')], folder / 'log', http, https):
+        with running(
+            [programs.needed('haproxy'), '-db', '-f', str(folder / 'configuration')], folder / 'log', http, https
+        ):
             yield RealServer('haproxy', http, https)
 
 

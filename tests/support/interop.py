@@ -9,18 +9,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import getpass
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import programs
 from .certificates import Files
 from .real import HOST, free_ports, running
 
 LARGE = 4_000_000
-PATH = '/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin'
 
 
 @dataclass(frozen=True)
@@ -41,11 +40,6 @@ class Site:
     upload: tuple[bytes, bytes] = (b'POST', b'/echo')
     digests: bool = True
     """Whether the answer to an upload is its size and digest. If not, it can be downloaded again."""
-
-
-def path_of(program: str) -> str | None:
-    """Where a program is, if it is installed."""
-    return shutil.which(program, path=PATH)
 
 
 @contextlib.contextmanager
@@ -151,8 +145,8 @@ def nginx(files: Files, _: Path) -> Iterator[Site]:
     with _files() as folder:
         ports = {'http': http, 'https': https, 'impatient': impatient}
         (folder / 'nginx.conf').write_text(_NGINX.format(folder=folder, files=files, user=getpass.getuser(), **ports))
-        command = ['nginx', '-p', str(folder), '-c', str(folder / 'nginx.conf'), '-e', str(folder / 'error.log')]
-        command[0] = str(path_of('nginx'))
+        program = programs.needed('nginx')
+        command = [program, '-p', str(folder), '-c', str(folder / 'nginx.conf'), '-e', str(folder / 'error.log')]
         with running(command, folder / 'nginx.log', *ports.values()):
             yield _site(_STATIC, http, https, impatient)
 
@@ -166,5 +160,3 @@ SERVERS: dict[str, Callable[[Files, Path], contextlib.AbstractContextManager[Sit
     'hypercorn': hypercorn,
     'nginx': nginx,
 }
-FROM_DEBIAN = ('nginx',)
-"""Programs that may be missing on a machine, but not in CI."""

@@ -35,7 +35,7 @@ import lowhaio
 import lowhaio_chunked
 from lowhaio_nonssl import NonSSLContext
 
-from . import leaks, real
+from . import leaks, programs, real
 from .certificates import HOST
 from .moody import MOODS
 from .pools import small_pool
@@ -260,8 +260,7 @@ class Nginx:
             os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)
         else:
             self._process.wait(real.PATIENCE)
-        program, conf = real.nginx_path(), self._folder / 'nginx.conf'
-        assert program is not None
+        program, conf = programs.needed('nginx'), self._folder / 'nginx.conf'
         self._process = subprocess.Popen(
             [program, '-p', str(self._folder), '-c', str(conf), '-e', str(self._folder / 'error.log')],
             stdin=subprocess.DEVNULL,

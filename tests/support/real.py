@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import getpass
 import itertools
-import shutil
 import socket
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import programs
 from .certificates import Files
 
 PATIENCE = 30.0
@@ -41,9 +41,14 @@ class RealServer:
 
 @contextlib.contextmanager
 def granian(files: Files, folder: Path) -> Iterator[RealServer]:
-    """granian; it serves either HTTP or HTTPS, so there are two."""
+    """granian; it serves either HTTP or HTTPS, so there are two.
+
+    It serves as many connections at once as its backlog holds, by default 1,024. Those over that wait, unaccepted,
+    until others close. It closes one that has been idle for as long as a request's head may take to arrive.
+    """
     http_port, https_port = free_ports(2)
     command = [sys.executable, '-m', 'granian', '--interface', 'asgi', '--host', HOST, '--no-ws', '--http', '1']
+    command += ['--backlog', '4096', '--http1-header-read-timeout', '60000']
     tls = ['--ssl-certificate', str(files.certificate), '--ssl-keyfile', str(files.key)]
     with (
         running([*command, '--port', str(http_port), 'support.app:app'], folder / 'granian-http.log', http_port),
@@ -63,16 +68,10 @@ def hypercorn(files: Files, folder: Path) -> Iterator[RealServer]:
         yield RealServer('hypercorn', http_port, https_port)
 
 
-def nginx_path() -> str | None:
-    """Where nginx is, if it is installed."""
-    return shutil.which('nginx', path='/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin')
-
-
 @contextlib.contextmanager
 def nginx(files: Files, folder: Path) -> Iterator[RealServer]:
     """nginx, with one worker."""
-    program = nginx_path()
-    assert program is not None, 'nginx is not installed'
+    program = programs.needed('nginx')
     http_port, https_port = free_ports(2)
     (folder / 'files').mkdir()
     for size in NGINX_SIZES:

@@ -22,6 +22,7 @@ client has closed its connections. Every operation of a script is bounded by the
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import errno
 import select
@@ -128,23 +129,47 @@ class Peer:
         """Send `data` in pieces of `size` bytes, each after the client's loop had the time to read the one before.
 
         A client that does not read, or does not yet, finds several pieces at once: receive something from it first.
+
+        The client's loop sends them itself, each some turns after the one before. With the loop and this thread taking
+        turns, a byte would take ten times as long. All of them together have to fit into the buffers of the sockets.
         """
-        for at in range(0, len(data), size):
-            self.send(data[at : at + size])
-            self.let_the_client_read()
+        starts = iter(range(0, len(data), size))
+        sent: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+        def send_the_next() -> None:
+            try:
+                at = next(starts, None)
+                if at is None:
+                    sent.set_result(None)
+                else:
+                    self.send(data[at : at + size])
+                    self._once_the_client_has_read(send_the_next)
+            except BaseException as error:
+                sent.set_exception(error)
+
+        try:
+            self._loop.call_soon_threadsafe(send_the_next)
+        except RuntimeError:  # the loop is closed: nobody is left to read
+            self.send(data)
+        else:
+            sent.result(PATIENCE)
 
     def let_the_client_read(self) -> None:
-        """Wait until the client's loop has seen what was sent and has gone once around.
+        """Wait until the client's loop has seen what was sent and has gone once around."""
+        seen = threading.Event()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to read
+            self._loop.call_soon_threadsafe(self._once_the_client_has_read, seen.set)
+            self.wait(seen)
+
+    def _once_the_client_has_read(self, then: Callable[[], object]) -> None:
+        """Call it in the client's loop, some turns after this, which is called there too.
 
         The bytes are in the client's socket when the system call that sends them returns. The loop finds them in the
-        turn after the first callback below, and calls its reader before the third callback runs; one more is for the
-        task that the reader wakes.
+        turn after this one, and calls its reader before the second callback below runs; one more is for the task that
+        the reader wakes.
         """
-        seen = threading.Event()
         turn = self._loop.call_soon
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to read
-            self._loop.call_soon_threadsafe(lambda: turn(lambda: turn(lambda: turn(seen.set))))
-            self.wait(seen)
+        turn(lambda: turn(lambda: turn(then)))
 
     def wait(self, event: threading.Event) -> None:
         """Wait until the test, or another script, sets the event."""

@@ -20,15 +20,20 @@ def clients_of(*ports: int) -> int:
     for fd, target in leaks.descriptors().items():
         if target.startswith('socket:'):
             with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as copy:  # a server's end may be closed
-                if copy.family in (socket.AF_INET, socket.AF_INET6) and not _listens(copy):
-                    connecting.append(target)
-                    found += copy.getpeername()[1] in ports
-                    connecting.pop()
+                if copy.family in (socket.AF_INET, socket.AF_INET6):
+                    if _state(copy) == _SYN_SENT:
+                        connecting.append(target)
+                    else:
+                        found += copy.getpeername()[1] in ports
     return found + len(_in_state_syn_sent(ports).intersection(connecting) if connecting else ())
 
 
-def _listens(sock: socket.socket) -> bool:
-    return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+_SYN_SENT = 2
+
+
+def _state(sock: socket.socket) -> int:
+    """The state of a TCP socket, by the kernel's number: the first byte of what it tells about one."""
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
 
 
 def _in_state_syn_sent(ports: tuple[int, ...]) -> set[str]:
