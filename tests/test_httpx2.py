@@ -19,7 +19,7 @@ from lowhaio_httpx2 import AsyncLowhaioTransport
 from support.bridges import Bridge, answering, every_bridge, in_pieces, with_length
 from support.certificates import Authority, Files
 from support.loops import ClockLoop
-from support.puppets import puppets, reads_head
+from support.puppets import in_turn, puppets, reads_head, says
 from support.scripted import Peer, scripted
 from support.sockets import clients_of
 
@@ -161,6 +161,9 @@ async def test_stream_that_is_no_generator(bridge: Bridge) -> None:
     class Pieces:
         left = 2
 
+        def __aiter__(self) -> Pieces:
+            return self
+
         async def __anext__(self) -> bytes:
             self.left -= 1
             if self.left < 0:
@@ -259,7 +262,7 @@ async def test_silence_is_no_reason_not_to_send(bridge: Bridge, clock: ClockLoop
 async def test_stream_is_not_read_ahead(bridge: Bridge) -> None:
     """Piece by piece, as they come; left early, the connection is closed."""
     async with puppets() as server, bridge.client(limits=bridge.library.Limits(max_connections=1)) as client:
-        sent = server.begin(0, lambda peer: peer.send(b'HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello'))
+        sent = server.begin(0, in_turn(reads_head, says(b'HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello')))
         async with client.stream('GET', f'http://127.0.0.1:{server.port}/') as response:
             received = response.aiter_bytes()
             assert await anext(received) == b'hello'
@@ -348,7 +351,7 @@ async def test_upgrade(bridge: Bridge) -> None:
 async def test_upgraded_stream_with_limits_of_time(bridge: Bridge, clock: ClockLoop) -> None:
     """A read that took too long loses nothing; a write that did leaves a stream that can't be written to."""
     async with puppets(family=socket.AF_UNIX) as server, bridge.client(uds=str(server.address[0][4])) as client:
-        server.begin(0, lambda peer: peer.send(b'HTTP/1.1 101 Switching Protocols\r\n\r\n'))
+        server.begin(0, in_turn(reads_head, says(b'HTTP/1.1 101 Switching Protocols\r\n\r\n')))
         async with client.stream('GET', 'http://localhost/') as response:
             stream = response.extensions['network_stream']
             reading = asyncio.create_task(stream.read(10, timeout=3))

@@ -442,7 +442,8 @@ class LowhaioTransport:
         lines = [b'%b %b HTTP/1.1' % (request.method.encode('ascii', 'replace'), target)]
         lines += [b'%b: %b' % field for field in fields]
         head = b'\r\n'.join(lines) + b'\r\n\r\n'
-        if _HEAD.fullmatch(head) is None:
+        # A line break in a value would begin a line of its own, so they are counted.
+        if _HEAD.fullmatch(head) is None or head.count(b'\n') != len(lines) + 1:
             wrong = [line for line in lines[1:] if not _HEADER_LINE.fullmatch(line)]
             raise self._library.LocalProtocolError(f'Illegal header {wrong[0]!r}' if wrong else f'Illegal {lines[0]!r}')
         hosts, length, chunked, expects = 0, None, False, False
