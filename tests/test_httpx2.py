@@ -14,8 +14,8 @@ from typing import Any
 import httpx2
 import pytest
 import websockets.asyncio.server
-from lowhaio_httpx2 import AsyncLowhaioTransport
 
+from lowhaio_httpx2 import AsyncLowhaioTransport
 from support.bridges import Bridge, answering, every_bridge, in_pieces, with_length
 from support.certificates import Authority, Files
 from support.loops import ClockLoop
@@ -23,6 +23,7 @@ from support.puppets import in_turn, puppets, reads_head, says
 from support.scripted import Peer, scripted
 from support.sockets import clients_of
 
+CHUNKED = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'
 CONTINUE = b'HTTP/1.1 100 Continue\r\n\r\n'
 EARLY_HINTS = b'HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n'
 
@@ -44,8 +45,8 @@ async def test_response(bridge: Bridge) -> None:
 @pytest.mark.parametrize(
     ('response', 'body', 'reusable'),
     [
-        pytest.param(b'HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n', b'hello', True, id='chunked'),
-        pytest.param(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nSum: 1\r\n\r\n', b'hello', True, id='trailers'),
+        pytest.param(CHUNKED + b'3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n', b'hello', True, id='chunked'),
+        pytest.param(CHUNKED + b'5\r\nhello\r\n0\r\nSum: 1\r\n\r\n', b'hello', True, id='trailers'),
         pytest.param(b'HTTP/1.1 204 No Content\r\n\r\n', b'', True, id='no content'),
         pytest.param(EARLY_HINTS + EARLY_HINTS + with_length(), b'hello', True, id='interim responses'),
         pytest.param(with_length(bytes(300_000)), bytes(300_000), True, id='large'),
@@ -290,9 +291,15 @@ async def test_response_that_is_read_later(bridge: Bridge) -> None:
 @every_bridge
 @pytest.mark.parametrize(
     ('limits', 'accepted'),
-    [({}, 1), ({'keepalive_expiry': None}, 1), ({'max_connections': None}, 1), ({'max_keepalive_connections': 0}, 3), ({'keepalive_expiry': 0}, 3)],
+    [
+        ({}, 1),
+        ({'keepalive_expiry': None}, 1),
+        ({'max_connections': None}, 1),
+        ({'max_keepalive_connections': 0}, 3),
+        ({'keepalive_expiry': 0}, 3),
+    ],
     ids=str,
-)  # fmt: skip
+)
 async def test_limits(bridge: Bridge, limits: dict[str, Any], accepted: int) -> None:
     async with (
         scripted(answering(with_length())) as server,

@@ -405,9 +405,12 @@ async def test_connection_lost_before_the_request(bridge: Bridge) -> None:
 @every_bridge
 @pytest.mark.parametrize(
     ('order', 'kind'),
-    [(Peer.close, 'RemoteProtocolError'), (Peer.reset, 'ReadError'), (lambda peer: peer.send(b'HTTP/1.1 408 \r\n\r\n'), 'RemoteProtocolError')],
-    ids=['closed', 'reset', 'answered'],
-)  # fmt: skip
+    [
+        pytest.param(Peer.close, 'RemoteProtocolError', id='closed'),
+        pytest.param(Peer.reset, 'ReadError', id='reset'),
+        pytest.param(says(b'HTTP/1.1 408 \r\n\r\n'), 'RemoteProtocolError', id='answered'),
+    ],
+)
 async def test_what_the_server_did_while_the_stream_began(
     bridge: Bridge, order: Callable[[Peer], None], kind: str
 ) -> None:
@@ -453,31 +456,30 @@ async def test_failure_of_the_callers_stream(bridge: Bridge) -> None:
 async def test_retries(bridge: Bridge, clock: ClockLoop, authority: Authority) -> None:
     """At once, then after half a second, then after one; and only where there was no connection."""
 
-    def refuse(peer: Peer) -> None:
-        peer.socket.recv(1)
-
-    def accept(peer: Peer) -> None:
-        peer.start_tls(authority.server())
-        peer.until(b'\r\n\r\n')
-
-    async with scripted(refuse, refuse, refuse, accept, refuse, family=socket.AF_UNIX) as server:
+    refuse = in_turn(lambda peer: peer.socket.recv(1), Peer.close)
+    accept = in_turn(lambda peer: peer.start_tls(authority.server()), reads_head, Peer.close)
+    async with puppets(family=socket.AF_UNIX) as server:
         options = {'uds': str(server.address[0][4]), 'verify': authority.client()}
         async with bridge.client(None, retries=3, **options) as client:
             sending = asyncio.create_task(client.get('https://localhost/'))
-            for pause, accepted in ((0.5, 2), (1, 3)):
-                while not any(timer.when() == clock.time() + pause for timer in clock.timers()):
-                    await asyncio.sleep(0)
+            await server.do(0, refuse)
+            for number, pause in ((1, 0.5), (2, 1)):
+                await server.do(number, refuse)
+                await clock.idle()
                 clock.advance(pause - 0.01)
                 await clock.idle()
-                assert server.accepted == accepted
+                assert server.accepted == number + 1
                 clock.advance(0.01)
+            await server.do(3, accept)
             with pytest.raises(bridge.library.RemoteProtocolError):
                 await sending
-            assert server.accepted == 4
         async with bridge.client(None, retries=1, **options) as client:
+            sending = asyncio.create_task(client.get('https://localhost/'))
+            await server.do(4, refuse)
+            await server.do(5, refuse)
             with pytest.raises(bridge.library.ConnectError):
-                await client.get('https://localhost/')
-            assert server.accepted == 6
+                await sending
+        assert server.accepted == 6
 
 
 # Leaving in the middle
