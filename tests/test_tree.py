@@ -6,6 +6,7 @@ The modules are looked at where they are installed, so that this holds for the w
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import importlib.metadata
 import re
@@ -14,6 +15,7 @@ import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -22,11 +24,25 @@ from support.lines import lines_of_code
 
 ROOT = Path(__file__).parent.parent
 DISTRIBUTIONS = sorted(path.name for path in (ROOT / 'packages').iterdir())
-RECIPES = [name for name in DISTRIBUTIONS if name != 'lowhaio-core']
 MOST_LINES_OF_THE_CORE = 1470  # what it takes today, and a reason to delete something before it grows
+
+
+@functools.cache
+def project(distribution: str) -> dict[str, Any]:
+    pyproject = tomllib.loads((ROOT / 'packages' / distribution / 'pyproject.toml').read_text())
+    found: dict[str, Any] = pyproject['project']
+    return found
+
+
+# A bridge puts another library's interface on lowhaio (docs/design.md). It says so by its keyword.
+BRIDGES = [name for name in DISTRIBUTIONS if 'bridge' in project(name)['keywords']]
+RECIPES = [name for name in DISTRIBUTIONS if name not in ('lowhaio-core', *BRIDGES)]
+NO_BRIDGES = [name for name in DISTRIBUTIONS if name not in BRIDGES]
 
 every_package = pytest.mark.parametrize('distribution', DISTRIBUTIONS)
 every_recipe = pytest.mark.parametrize('distribution', RECIPES)
+every_bridge = pytest.mark.parametrize('distribution', BRIDGES)
+all_but_bridges = pytest.mark.parametrize('distribution', NO_BRIDGES)
 
 
 def module(distribution: str) -> ModuleType:
@@ -41,12 +57,6 @@ def trees(distribution: str) -> list[ast.Module]:
     return [ast.parse(path.read_text()) for path in sorted(folder(distribution).glob('*.py'))]
 
 
-def project(distribution: str) -> dict[str, object]:
-    pyproject = tomllib.loads((ROOT / 'packages' / distribution / 'pyproject.toml').read_text())
-    found: dict[str, object] = pyproject['project']
-    return found
-
-
 def imported(tree: ast.Module) -> set[str]:
     """The first part of every absolute import."""
     names: set[str] = set()
@@ -58,7 +68,7 @@ def imported(tree: ast.Module) -> set[str]:
     return {name.partition('.')[0] for name in names}
 
 
-@every_package
+@all_but_bridges
 def test_package_depends_on_nothing(distribution: str) -> None:
     """Neither in what it declares nor in what was installed."""
     assert project(distribution)['dependencies'] == []
@@ -156,7 +166,7 @@ def test_design_names_every_module_of_the_core() -> None:
     assert {name.strip('`') for cell in named for name in cell.split(', ')} == names
 
 
-@every_package
+@all_but_bridges
 def test_package_imports_only_the_standard_library(distribution: str) -> None:
     """Recipes neither the core nor each other; the core imports itself only by relative imports."""
     for tree in trees(distribution):
@@ -168,7 +178,7 @@ def test_recipe_is_one_file(distribution: str) -> None:
     assert [path.name for path in folder(distribution).glob('*.py')] == ['__init__.py']
 
 
-@every_package
+@all_but_bridges
 def test_import_brings_in_nothing_but_the_standard_library(distribution: str) -> None:
     """In an interpreter of its own: `site` may have loaded more, so what counts is what the import has added."""
     name = module(distribution).__name__
@@ -176,6 +186,43 @@ def test_import_brings_in_nothing_but_the_standard_library(distribution: str) ->
     done = subprocess.run([sys.executable, '-c', program], check=True, capture_output=True, text=True)
     added = {added.partition('.')[0] for added in done.stdout.split()}
     assert added - sys.stdlib_module_names == {name}
+
+
+@every_bridge
+def test_bridge_depends_on_the_other_library_alone(distribution: str) -> None:
+    """On one at most, and on none of these packages: other projects own their names where packages are published."""
+    dependencies = project(distribution)['dependencies']
+    assert len(dependencies) <= 1
+    assert not any(dependency.startswith('lowhaio') for dependency in dependencies)
+    assert 'optional-dependencies' not in project(distribution)
+    assert (importlib.metadata.requires(distribution) or []) == dependencies
+
+
+@every_bridge
+def test_bridge_is_one_file(distribution: str) -> None:
+    assert [path.name for path in folder(distribution).glob('*.py')] == ['__init__.py']
+
+
+@every_bridge
+def test_bridge_imports_lowhaio_and_the_other_library_alone(distribution: str) -> None:
+    """And what the other library itself depends on, as its exceptions may be from there."""
+    allowed = {module(name).__name__ for name in DISTRIBUTIONS}
+    for dependency in project(distribution)['dependencies']:
+        name = re.split(r'[^\w-]', dependency)[0]
+        below = importlib.metadata.requires(name) or []
+        allowed |= {name} | {re.split(r'[^\w-]', requirement)[0] for requirement in below}
+    (tree,) = trees(distribution)
+    assert imported(tree) - sys.stdlib_module_names <= allowed
+    assert any(name.startswith('lowhaio') for name in imported(tree))
+
+
+@every_bridge
+def test_bridge_has_its_row_where_people_pick(distribution: str) -> None:
+    """What you have, the package, its lines of code and what it is tested against."""
+    (path,) = folder(distribution).glob('*.py')
+    size = lines_of_code(path.read_text())
+    row = rf'^\| [^|]+ \| \[{distribution}\]\({distribution.removeprefix("lowhaio-")}\.md\) \| {size} \| [^|]+ \|$'
+    assert re.search(row, (ROOT / 'docs' / 'recipes' / 'index.md').read_text(), re.MULTILINE), size
 
 
 def test_core_is_small() -> None:

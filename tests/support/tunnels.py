@@ -36,7 +36,7 @@ def connect_proxy(routes: Routes, *, credentials: Credentials | None = None, oth
     def serve(peer: Peer) -> None:
         request_line, *lines = peer.until(b'\r\n\r\n')[:-4].split(b'\r\n')
         method, authority, _ = request_line.split(b' ')
-        headers = dict(line.split(b': ', 1) for line in lines)
+        headers = {name.lower(): value for name, value in (line.split(b': ', 1) for line in lines)}
         if expected not in (None, headers.get(b'proxy-authorization')):
             peer.send(NOT_ALLOWED)
         elif method != b'CONNECT':

@@ -1,0 +1,15 @@
+"""httpx2 on lowhaio.
+
+async with httpx2.AsyncClient(transport=AsyncLowhaioTransport()) as client:
+    ...
+"""
+
+import httpcore2
+import httpx2
+from lowhaio_transport import LowhaioTransport
+
+__all__ = ['AsyncLowhaioTransport']
+
+
+class AsyncLowhaioTransport(LowhaioTransport, httpx2.AsyncBaseTransport, library=httpx2, httpcore=httpcore2):
+    """A transport for `httpx2.AsyncClient`, with the arguments of `httpx2.AsyncHTTPTransport`."""
