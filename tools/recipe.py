@@ -106,7 +106,7 @@ ROWS = [
     (
         'README.md',
         r'(\| \[lowhaio-[^\n]+\n)(?=\n)',
-        '| [lowhaio-{name}](packages/lowhaio-{name}/README.md) | `lowhaio_{name}` | {idea} |\n',
+        '| [lowhaio-{name}](packages/lowhaio-{name}/README.md) | `lowhaio_{name}` | body | {idea} |\n',
     ),
     ('CHANGELOG.md', r'(## Unreleased\n)', '\n`lowhaio-{name}` is new: {idea}.\n'),
 ]
