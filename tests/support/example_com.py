@@ -34,7 +34,7 @@ All of them answer the same:
 | /brotli       | the same with brotli (`br`), if the request accepts that                                           |
 | /lines.xz     | the same as an xz file, without a content coding                                                   |
 | /json         | a JSON object; `POST` one with the bearer token `secret`, and it comes back with an `id`             |
-| /form         | the fields and the files of a form, as the standard library reads them                             |
+| /send         | the fields and the files of a form, as the standard library reads them                             |
 | /chat         | server-sent events, as the API of an LLM sends them                                                |
 | /events       | one server-sent event, the one after `last-event-id`                                               |
 | /private      | `Welcome!` to the user `user` with the password `password`, else 401                                |
@@ -228,7 +228,7 @@ def _response(peer: Peer, path: bytes, headers: dict[bytes, bytes]) -> bytes:
             return _with_length(lzma.compress(LINES))
         case b'/json':
             return _json(peer, headers)
-        case b'/form':
+        case b'/send':
             return _with_length(_form(peer.recv_exactly(int(headers[b'content-length'])), headers[b'content-type']))
         case b'/chat':
             peer.recv_exactly(int(headers[b'content-length']))
