@@ -18,7 +18,7 @@ import lowhaio_chunked
 from lowhaio_nonssl import NonSSLContext
 from support.certificates import HOST
 from support.scripted import Peer, Server, scripted
-from support.vectors import GET, LIMIT, OK, TOPICS, Vector
+from support.vectors import CHUNK_BYTES, GET, LIMIT, OK, TOPICS, Vector
 
 PROBE = b'GET /probe HTTP/1.1\r\nhost: example.com\r\nconnection: close\r\n\r\n'
 PROBED = b'HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nprobed'
@@ -52,7 +52,7 @@ class Result:
     body: bytes
 
 
-def a_pool(chunk_bytes: int = LIMIT) -> lowhaio.Pool:
+def a_pool(chunk_bytes: int = CHUNK_BYTES) -> lowhaio.Pool:
     return lowhaio.connection_pool(
         max=1,
         max_wait_connection_seconds=20,
@@ -77,6 +77,7 @@ async def exchange(
         headers = []
         async for key, value, cursor in pool.recv_headers(connection, cursor):
             headers.append((key, value))
+    assert connection.chunked is chunked
     raw = pool.recv_body(connection, cursor)
     body = b''.join([piece async for piece in (lowhaio_chunked.decode(raw) if chunked else raw)])
     return Result(codes, tuple(headers), body)
@@ -94,7 +95,7 @@ def serving(vector: Vector, deliveries: tuple[Delivery, ...]) -> Callable[[Peer]
             peer.recv_exactly(len(vector.request) - len(head))
             delivery = plan.popleft()
             if delivery.by_the_byte:
-                peer.pieces(vector.response)
+                peer.pieces(vector.response, 1 + len(vector.response) // 1000)  # a long one in a thousand pieces
             else:
                 peer.send(vector.response + vector.surplus + delivery.tail)
             if vector.server_closes:
@@ -186,22 +187,25 @@ def plain(pool: lowhaio.Pool, server: Server) -> lowhaio.Connection:
 
 
 @pytest.mark.parametrize('over', [0, 1], ids=['the limit', 'one byte over'])
-@pytest.mark.parametrize('drips', [False, True], ids=['whole', 'drips'])
-@pytest.mark.parametrize('chunk_bytes', [12, 13, 64, 700])
+@pytest.mark.parametrize('cut', [-4, -3, -2, 0], ids=['before CR', 'before LF', 'before the empty line', 'whole'])
+@pytest.mark.parametrize('chunk_bytes', [700, 2**17])
 @pytest.mark.parametrize('line', [b'HTTP/1.1 204', b'HTTP/1.1 204\r\na:'], ids=['status line', 'header'])
-async def test_limit_of_a_line(line: bytes, chunk_bytes: int, drips: bool, over: int) -> None:
-    """A line may have `chunk_bytes` bytes and its CRLF, however it comes."""
+async def test_limit_of_a_line(line: bytes, chunk_bytes: int, cut: int, over: int) -> None:
+    """A line may have 65,536 bytes and its CRLF, however it comes and whatever `chunk_bytes` is."""
     start = line.rfind(b'\n') + 1
-    response = line.ljust(start + chunk_bytes + over, b' ') + b'\r\n\r\n'
+    response = line.ljust(start + LIMIT + over, b' ') + b'\r\n\r\n'
+    at = len(response) + cut
 
     def script(peer: Peer) -> None:
         for _ in peer.heads():
-            peer.pieces(response, 1 if drips else len(response))
+            peer.send(response[:at])
+            peer.let_the_client_read()
+            peer.send(response[at:])
 
     async with scripted(script) as server, a_pool(chunk_bytes) as pool:
         async with plain(pool, server) as connection:
             if over:
-                with pytest.raises(lowhaio.SentRemoteProtocolError, match=rf'limit (of|is) {chunk_bytes}\b'):
+                with pytest.raises(lowhaio.SentRemoteProtocolError, match=rf'limit of {LIMIT}\b'):
                     await exchange(pool, connection, GET)
             else:
                 assert (await exchange(pool, connection, GET)).codes == (b'204',)

@@ -42,7 +42,7 @@ from lowhaio_nonssl import NonSSLSocket
 from .oracle import Verdict, content, judged
 
 LIMIT = 256
-"""The `chunk_bytes` of the pool, and so the limit of a line."""
+"""The `chunk_bytes` of the pool."""
 MOST_BYTES = 4096
 """No mutated response is longer."""
 MOST_CONTENT = 65536
@@ -222,9 +222,7 @@ async def receive(pool: lowhaio.Pool, connection: lowhaio.Connection, method: by
             headers.append((key, value))
     body: AsyncGenerator[bytes, Any] = pool.recv_body(connection, cursor)
     if not is_tunnel(method, codes[-1]):
-        listed = b','.join([value for key, value in headers if key == b'transfer-encoding']).lower().split(b',')
-        codings = [*filter(None, (coding.strip(b' \t') for coding in listed))]
-        if codings[-1:] == [b'chunked'] and method != b'HEAD' and codes[-1] not in (b'204', b'304'):
+        if connection.chunked:
             body = lowhaio_chunked.decode(body)
         if coding := undone(headers):
             body = lowhaio_gzip.decompress(body, coding, piece_bytes=LIMIT, max_bytes=MOST_CONTENT)
@@ -290,7 +288,7 @@ class Player:
         return replace(verdict, reusable=reusable)
 
     async def _check(self, case: Case) -> None:
-        expected, kinds = expectation(case, self._limit)
+        expected, kinds = expectation(case)
         verdict = await self.play(case)
         if verdict.error is None:
             if verdict != expected:
@@ -330,9 +328,9 @@ class Player:
         return self._pool.connection(self._address, 0, self._wire)
 
 
-def expectation(case: Case, limit: int) -> tuple[Verdict, tuple[type[Exception], ...]]:
+def expectation(case: Case) -> tuple[Verdict, tuple[type[Exception], ...]]:
     """The verdict on what the caller receives, and what an error may be if there is one."""
-    verdict = judged(case.method, case.response, limit)
+    verdict = judged(case.method, case.response)
     coding = undone(verdict.headers)
     if verdict.error is not None:
         # Whether the chunks or the content coding is found broken first depends on the pieces.

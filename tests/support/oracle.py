@@ -1,8 +1,8 @@
 """What a client must make of a response, found in another way than the core does.
 
-`judged(method, data, limit)` has all bytes that a server sends before it closes the connection, and goes through them
-once, from front to back, with an index. It is written from the tables in the documentation and shares nothing with the
-core: no function, no state between pieces. `tests/test_fuzz.py` holds it against the vectors, and the fuzzer holds the
+`judged(method, data)` has all bytes that a server sends before it closes the connection, and goes through them once,
+from front to back, with an index. It is written from the tables in the documentation and shares nothing with the core:
+no function, no state between pieces. `tests/test_fuzz.py` holds it against the vectors, and the fuzzer holds the
 core against it.
 """
 
@@ -17,7 +17,12 @@ import lowhaio_chunked
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
-_STATUS_LINE = re.compile(rb'HTTP/1\.([01]) ([0-9]{3})(?: [^\0\r\n]*)?\r\n')
+LINE_MAX = 65536
+"""Bytes of a line of a head, without its CRLF."""
+HEAD_MAX = 262144
+"""Bytes of a head, with the empty line at its end."""
+
+_STATUS_LINE = re.compile(rb'HTTP/1\.([0-9]) ([0-9]{3})(?: [^\0\r\n]*)?\r\n')
 _HEADER_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\0\r\n]*?)[ \t]*\r\n")
 _FOLDED_LINE = re.compile(rb'[ \t]([^\0\r\n]*)\r\n')
 _CHUNK_LINE = re.compile(rb'([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\0\r\n]*)?\r\n')
@@ -45,9 +50,9 @@ class _RefusedError(Exception):
         self.kind = kind
 
 
-def judged(method: bytes, data: bytes, limit: int) -> Verdict:
-    """The verdict on a response to a request of this method, with at most `limit` bytes in a line of its head."""
-    reading = _Reading(data, limit)
+def judged(method: bytes, data: bytes) -> Verdict:
+    """The verdict on a response to a request of this method."""
+    reading = _Reading(data)
     try:
         return reading.response(method)
     except _RefusedError as refused:
@@ -55,9 +60,8 @@ def judged(method: bytes, data: bytes, limit: int) -> Verdict:
 
 
 class _Reading:
-    def __init__(self, data: bytes, limit: int) -> None:
+    def __init__(self, data: bytes) -> None:
         self.data = data
-        self.limit = limit
         self.at = 0
         self.headers: Headers = ()
 
@@ -65,15 +69,17 @@ class _Reading:
         codes: list[bytes] = []
         persists = True
         while True:
-            minor, code = self.match(_STATUS_LINE, self.head_line())
+            lines, folds = self.head_lines()
+            minor, code = self.match(_STATUS_LINE, lines[0])
             codes.append(code)
-            options, codings, lengths = self.head()
-            persists = persists and b'close' not in options
+            options, codings, lengths = self.head(lines[1:])
+            framing_is_folded = any(name in _FRAMING for name, _ in (self.headers[at] for at in folds))
+            persists = persists and b'close' not in options and not framing_is_folded
+            persists = persists and (minor != b'0' or b'keep-alive' in options)
+            if codings and (lengths or minor == b'0' or codings[-1] != b'chunked' or codings.count(b'chunked') > 1):
+                persists = False
             if code[:1] != b'1' or code == b'101':
                 break
-        persists = persists and (minor == b'1' or b'keep-alive' in options)
-        if codings and (lengths or minor == b'0' or codings[-1] != b'chunked' or codings.count(b'chunked') > 1):
-            persists = False
         if code == b'101' or (method == b'CONNECT' and code[:1] == b'2'):
             body, persists = self.rest(), False
         elif method == b'HEAD' or code in (b'204', b'304'):
@@ -88,15 +94,44 @@ class _Reading:
             body, persists = self.rest(), False
         return Verdict(tuple(codes), self.headers, body, reusable=persists and self.at == len(self.data))
 
-    def head(self) -> list[list[bytes]]:
-        """Go past the headers. The elements of each of those that frame the message."""
-        self.headers = ()
+    def head_lines(self) -> tuple[list[bytes], list[int]]:
+        """Go past a head: its lines, each fold a space, and which of its headers were folded."""
+        end = self.data.find(b'\r\n\r\n', self.at, self.at + HEAD_MAX)
+        if end < 0:
+            raise self.unfinished(self.data[self.at :])
+        head = self.data[self.at : end + 2]
+        self.at = end + 4
+        groups: list[list[bytes]] = []
+        for line in head[:-2].split(b'\r\n'):
+            if line[:1] in (b' ', b'\t') and len(groups) > 1:
+                groups[-1].append(line.strip(b' \t'))
+            else:
+                groups.append([line])
+        folds = [at - 1 for at, parts in enumerate(groups) if len(parts) > 1]
+        lines = [b' '.join([first.rstrip(b' \t') if more else first, *more]) + b'\r\n' for first, *more in groups]
+        if any(len(line) > LINE_MAX + 2 for line in lines):
+            raise _RefusedError
+        return lines, folds
+
+    @staticmethod
+    def unfinished(head: bytes) -> _RefusedError:
+        """What becomes of a head without its end: a part that is whole, and too much, are refused, not waited for."""
+        first, newline, _ = head.partition(b'\n')
+        bad_start = newline and not _STATUS_LINE.fullmatch(first.removesuffix(b'\r') + b'\r\n')
+        too_long = len(head) > HEAD_MAX or len(head) - head.rfind(b'\n') - 1 > LINE_MAX + 1
+        if bad_start or too_long or head.count(b'\n') != head.count(b'\r\n'):
+            return _RefusedError()
+        return _RefusedError(lowhaio.SentClosedError)
+
+    def head(self, head_lines: list[bytes]) -> list[list[bytes]]:
+        """Take the headers apart. The elements of each of those that frame the message."""
+        headers = []
         named: dict[bytes, list[bytes]] = {name: [] for name in _FRAMING}
         lines = 0
-        while (line := self.head_line()) != b'\r\n':
+        for line in head_lines:
             name, value = self.match(_HEADER_LINE, line)
             name = name.lower()
-            self.headers = (*self.headers, (name, value))
+            headers.append((name, value))
             if name in _FRAMING:
                 elements = [element.strip(b' \t').lower() for element in value.split(b',')]
                 named[name] += elements
@@ -105,6 +140,7 @@ class _Reading:
                     raise _RefusedError
         if sum(map(len, named.values())) > _MOST_ELEMENTS:
             raise _RefusedError
+        self.headers = tuple(headers)
         return [*named.values()]
 
     def chunks(self) -> bytes:
@@ -120,12 +156,6 @@ class _Reading:
             self.match(_FOLDED_LINE if trailers and line[0] in b' \t' else _HEADER_LINE, line, kind)
             trailers += 1
         return body
-
-    def head_line(self) -> bytes:
-        end = self.data.find(b'\n', self.at)
-        if (end if end >= 0 else len(self.data)) - 1 - self.at > self.limit:
-            raise _RefusedError
-        return self.line()
 
     def line(self) -> bytes:
         end = self.data.find(b'\n', self.at)

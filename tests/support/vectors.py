@@ -19,8 +19,12 @@ from dataclasses import dataclass
 import lowhaio
 from lowhaio_chunked import MalformedError
 
-LIMIT = 256
-"""The `chunk_bytes` to run the vectors with."""
+CHUNK_BYTES = 256
+"""The setting to run the vectors with."""
+LIMIT = 65536
+"""The most bytes of a line, whatever `chunk_bytes` is."""
+HEAD_LIMIT = 262144
+"""The most bytes of a head, up to the end of its empty line."""
 
 GET = b'GET / HTTP/1.1\r\nhost: example.com\r\n\r\n'
 HEAD = b'HEAD / HTTP/1.1\r\nhost: example.com\r\n\r\n'
@@ -95,7 +99,8 @@ LENGTH_2 = (b'content-length', b'2')
 OK = b'HTTP/1.1 200 OK\r\n'
 NOT_A_STATUS_LINE = 'not a status line'
 NOT_A_HEADER = 'not a header line'
-OVER_THE_LIMIT = f'limit (of|is) {LIMIT}'
+BARE_LF = 'not a header line|ends in LF without CR'
+OVER_THE_LIMIT = f'limit of {LIMIT}'
 
 
 # RFC 9112 section 4: status-line = HTTP-version SP status-code SP [ reason-phrase ]
@@ -125,12 +130,14 @@ STATUS_LINES_ACCEPTED = {
     'a 205, which has a body like any other': b'HTTP/1.1 205 Reset Content',
     'a 206': b'HTTP/1.1 206 Partial Content',
     'a 226': b'HTTP/1.1 226 IM Used',
+    'HTTP/1.2, processed as 1.1': b'HTTP/1.2 200 OK',  # RFC 9110 section 2.5
+    'HTTP/1.9, processed as 1.1': b'HTTP/1.9 200 OK',
 }
 
 STATUS_LINES_REFUSED = {
     'HTTP/0.9': b'HTTP/0.9 200 OK',
-    'HTTP/1.2': b'HTTP/1.2 200 OK',
-    'HTTP/1.9': b'HTTP/1.9 200 OK',
+    'HTTP/1 with a letter': b'HTTP/1.x 200 OK',
+    'HTTP/1 with a digit of another alphabet': 'HTTP/1.\u0661 200 OK'.encode(),
     'HTTP/2': b'HTTP/2 200 OK',
     'HTTP/2.0': b'HTTP/2.0 200 OK',
     'HTTP/3': b'HTTP/3 200 OK',
@@ -213,7 +220,8 @@ def status_lines() -> Iterator[Vector]:
         reusable=False,
     )
     for name, line in STATUS_LINES_REFUSED.items():
-        yield refused(f'status line: {name}', '9112-4', line + rest, NOT_A_STATUS_LINE)
+        # By the byte, a line that ends in a bare LF is refused for that, or for what it is until then.
+        yield refused(f'status line: {name}', '9112-4', line + rest, f'{NOT_A_STATUS_LINE}|ends in LF without CR')
 
 
 # RFC 9112 section 5: field-line = field-name ":" OWS field-value OWS
@@ -268,6 +276,28 @@ HEADERS_ACCEPTED: dict[str, tuple[bytes, Headers]] = {
     ),
 }
 
+# RFC 9112 section 5.2: what the recipient makes of a line that goes on in the next, and whether it frames the message
+
+FOLDS_ACCEPTED: dict[str, tuple[bytes, Headers, bool]] = {
+    'with a space': (b'a: b\r\n c', ((b'a', b'b c'),), False),
+    'with a tab': (b'a: b\r\n\tc', ((b'a', b'b c'),), False),
+    'with many blanks': (b'a: b \t \r\n \t c \t', ((b'a', b'b c'),), False),
+    'with a colon': (b'a: b\r\n c: d', ((b'a', b'b c: d'),), False),
+    'twice': (b'a: b\r\n c\r\n\td', ((b'a', b'b c d'),), False),
+    'before another header': (b'a: b\r\n c\r\nd: e', ((b'a', b'b c'), (b'd', b'e')), False),
+    'twice, in two headers': (b'a: b\r\n c\r\nd: e\r\n f', ((b'a', b'b c'), (b'd', b'e f')), False),
+    'an empty value': (b'a:\r\n b', ((b'a', b'b'),), False),
+    'a line of one space': (b'a: b\r\n ', ((b'a', b'b'),), False),
+    'a line of blanks between': (b'a: b\r\n \t\r\n c', ((b'a', b'b  c'),), False),
+    'what looks like a header that frames': (
+        b'a: b\r\n transfer-encoding: chunked',
+        ((b'a', b'b transfer-encoding: chunked'),),
+        False,
+    ),
+    'Connection, which is not reused': (b'connection: keep-alive,\r\n a', ((b'connection', b'keep-alive, a'),), True),
+    'a Content-Length, which is not reused': (b'content-length:\r\n 2', ((b'content-length', b'2'),), True),
+}
+
 # RFC 9110 section 5.6.2: the delimiters, and what else is not in a token
 NOT_IN_A_TOKEN = b'"(),/;<=>?@[\\]{} \t\x01\x0b\x0c\x1f\x7f\x80\xa0\xff'
 
@@ -286,15 +316,6 @@ HEADERS_REFUSED: dict[str, tuple[str, bytes]] = {
     'a folded first line, with a space': ('9112-2.2', b' a: v'),
     'a folded first line, with a tab': ('9112-2.2', b'\ta: v'),
     'a folded first line that hides Transfer-Encoding': ('9112-2.2', b' transfer-encoding: chunked'),
-    'a folded value, with a space': ('9112-5.2', b'a: b\r\n c'),
-    'a folded value, with a tab': ('9112-5.2', b'a: b\r\n\tc'),
-    'a folded value with a colon': ('9112-5.2', b'a: b\r\n c: d'),
-    'a line of one space': ('9112-5.2', b'a: b\r\n '),
-    'a folded Transfer-Encoding': ('9112-5.2', b'transfer-encoding:\r\n chunked'),
-    'a folded Transfer-Encoding, with a tab': ('9112-5.2', b'transfer-encoding:\r\n\tchunked'),
-    'a coding folded in the middle': ('9112-5.2', b'transfer-encoding: chun\r\n ked'),
-    'a folded Content-Length': ('9112-5.2', b'content-length:\r\n 2'),
-    'a length folded in the middle': ('9112-5.2', b'content-length: 1\r\n 0'),
     'a line break before the colon': ('9112-5', b'transfer-encoding\r\n: chunked'),
     'space before the colon of Content-Length': ('9112-5.1', b'content-length : 2'),
     'tab before the colon of Content-Length': ('9112-5.1', b'content-length\t: 2'),
@@ -353,18 +374,64 @@ def header_lines() -> Iterator[Vector]:
         line = b'na%cme: v' % byte
         yield refused(f'header: {bytes([byte])!r} in the name', '9110-5.6.2', OK + line + rest, NOT_A_HEADER)
     for name, (section, line) in HEADERS_REFUSED.items():
-        yield refused(f'header: {name}', section, OK + line + rest, NOT_A_HEADER)
-    yield refused(
-        'header: a folded Content-Length at the end',
-        '9112-5.2',
-        OK + b'content-length: 2\r\n 0\r\n\r\nok',
-        NOT_A_HEADER,
+        yield refused(f'header: {name}', section, OK + line + rest, BARE_LF if b'\n' in line else NOT_A_HEADER)
+    for name, (line, headers, frames) in FOLDS_ACCEPTED.items():
+        yield Vector(
+            name=f'header folded: {name}',
+            section='9112-5.2',
+            response=OK + line + rest,
+            headers=(*headers, LENGTH_2),
+            body=b'ok',
+            reusable=not frames,
+        )
+    for name, lines, body in (
+        ('with a space', b'transfer-encoding:\r\n chunked', b''),
+        ('with a tab', b'transfer-encoding:\r\n\tchunked', b''),
+        ('after another coding', b'transfer-encoding: gzip,\r\n chunked', b'gzip, '),
+    ):
+        yield Vector(
+            name=f'header folded: Transfer-Encoding, {name}',
+            section='9112-5.2',
+            response=OK + lines + b'\r\n\r\n2\r\nok\r\n0\r\n\r\n',
+            headers=((b'transfer-encoding', body + b'chunked'),),
+            chunked=True,
+            body=b'ok',
+            reusable=False,
+        )
+    yield Vector(
+        name='header folded: a coding in the middle, which is then another one',
+        section='9112-6.3',
+        response=OK + b'transfer-encoding: chun\r\n ked\r\n\r\nok',
+        headers=((b'transfer-encoding', b'chun ked'),),
+        body=b'ok',
+        until_close=True,
+        reusable=False,
     )
-    yield refused(
-        'header: an empty line with a space in it', '9112-5.2', OK + b'content-length: 2\r\n \r\n\r\nok', NOT_A_HEADER
+    for name, lines in (
+        ('in the middle', b'content-length: 1\r\n 0'),
+        ('by a line of its own', b'content-length: 2\r\n 0'),
+        ('to a list of two', b'content-length: 2\r\n ,3'),
+    ):
+        yield refused(
+            f'header folded: a length, {name}', '9112-6.3', OK + lines + b'\r\n\r\nok', 'Content-Length is'
+        )
+    yield Vector(
+        name='header folded: the last line, by a line with a space in it',
+        section='9112-5.2',
+        response=OK + b'content-length: 2\r\n \r\n\r\nok',
+        headers=(LENGTH_2,),
+        body=b'ok',
+        reusable=False,
     )
+    for name, line in (
+        ('a name', b'a\r\n b: c'),
+        ('before the colon', b'a\r\n : b'),
+        ('NUL', b'a: b\r\n \0'),
+        ('bare CR', b'a: b\r\n \rc'),
+    ):
+        yield refused(f'header folded: {name}', '9112-5.2', OK + line + rest, NOT_A_HEADER)
     yield refused(
-        'header: bare LFs alone from the first header on', '9112-2.2', OK + b'content-length: 2\n\nok', NOT_A_HEADER
+        'header: bare LFs alone from the first header on', '9112-2.2', OK + b'content-length: 2\n\nok', BARE_LF
     )
 
 
@@ -884,13 +951,16 @@ INTERIM: dict[str, tuple[bytes, tuple[bytes, ...], bool]] = {
     'two': (CONTINUE * 2, (b'100', b'100'), True),
     '100 and 103': (CONTINUE + b'HTTP/1.1 103 Early Hints\r\na: b\r\n\r\n', (b'100', b'103'), True),
     'a flood of them': (CONTINUE * 30, (b'100',) * 30, True),
-    'in HTTP/1.0': (b'HTTP/1.0 100 Continue\r\n\r\n', (b'100',), True),
+    'in HTTP/1.0, which knows none': (b'HTTP/1.0 100 Continue\r\n\r\n', (b'100',), False),
     'with a length of 0': (b'HTTP/1.1 100 Continue\r\ncontent-length: 0\r\n\r\n', (b'100',), True),
     'with a length, and no body': (b'HTTP/1.1 100 Continue\r\ncontent-length: 5\r\n\r\n', (b'100',), True),
     'with a malformed length': (b'HTTP/1.1 100 Continue\r\ncontent-length: -5\r\n\r\n', (b'100',), True),
     'with chunked, and no body': (b'HTTP/1.1 100 Continue\r\ntransfer-encoding: chunked\r\n\r\n', (b'100',), True),
     'with keep-alive': (b'HTTP/1.1 100 Continue\r\nconnection: keep-alive\r\n\r\n', (b'100',), True),
     'with close': (b'HTTP/1.1 103 Early Hints\r\nconnection: close\r\n\r\n', (b'103',), False),
+    'with a folded header': (b'HTTP/1.1 103 No\r\na: b\r\n c\r\n\r\n', (b'103',), True),
+    'with a folded header that would frame it': (b'HTTP/1.1 103 No\r\nconnection:\r\n a\r\n\r\n', (b'103',), False),
+    'in HTTP/1.2': (b'HTTP/1.2 100 Continue\r\n\r\n', (b'100',), True),
 }
 
 
@@ -947,6 +1017,7 @@ def interim_responses() -> Iterator[Vector]:
         codes=(b'103', b'200'),
         headers=(LENGTH_2,),
         body=b'ok',
+        reusable=False,
     )
     for name, request, head in (
         ('before a tunnel', CONNECT, b'HTTP/1.1 200 OK'),
@@ -970,9 +1041,11 @@ def interim_responses() -> Iterator[Vector]:
     yield refused('interim: an empty line after it', '9112-4', CONTINUE + b'\r\n' + FINAL, NOT_A_STATUS_LINE)
     yield refused('interim: a malformed header', '9112-5.1', b'HTTP/1.1 100 No\r\na : b\r\n\r\n' + FINAL, NOT_A_HEADER)
     yield refused(
-        'interim: a folded header', '9112-5.2', b'HTTP/1.1 100 No\r\na: b\r\n c\r\n\r\n' + FINAL, NOT_A_HEADER
+        'interim: bare LFs',
+        '9112-2.2',
+        b'HTTP/1.1 100 Continue\n\n' + FINAL,
+        f'{NOT_A_STATUS_LINE}|ends in LF without CR',
     )
-    yield refused('interim: bare LFs', '9112-2.2', b'HTTP/1.1 100 Continue\n\n' + FINAL, NOT_A_STATUS_LINE)
     yield refused('interim: another version after it', '9112-4', CONTINUE + b'HTTP/2 200\r\n\r\n', NOT_A_STATUS_LINE)
     yield refused(
         'interim: a malformed length after it',
@@ -1161,7 +1234,7 @@ def chunks() -> Iterator[Vector]:
         )
 
 
-# Design section 3, number 8: a line over `chunk_bytes` is refused
+# Design section 3, number 8: a line over a constant limit is refused, and so is a head
 
 
 def limits() -> Iterator[Vector]:
@@ -1195,6 +1268,20 @@ def limits() -> Iterator[Vector]:
         yield refused(f'limit: a header of {LIMIT + 1} bytes, {what}', '9110-5.4', OK + longer + end, OVER_THE_LIMIT)
         last = OK + b'content-length: 2\r\n' + longer + b'\r\n\r\nok'
         yield refused(f'limit: a last header of {LIMIT + 1} bytes, {what}', '9110-5.4', last, OVER_THE_LIMIT)
+    parts = (b'a: ' + b'v' * 30_000, b' ' + b'w' * (LIMIT - 30_004))
+    yield Vector(
+        name=f'limit: a folded header of {LIMIT} bytes',
+        section='9112-5.2',
+        response=OK + b'\r\n'.join(parts) + end,
+        headers=((b'a', parts[0][3:] + parts[1]), LENGTH_2),
+        body=b'ok',
+    )
+    yield refused(
+        f'limit: a folded header of {LIMIT + 1} bytes',
+        '9112-5.2',
+        OK + b'\r\n'.join(parts) + b'w' + end,
+        OVER_THE_LIMIT,
+    )
     many = tuple((b'x-%d' % number, b'v' * 20) for number in range(30))
     yield Vector(
         name='limit: many headers, none of them over it',
@@ -1202,6 +1289,25 @@ def limits() -> Iterator[Vector]:
         response=OK + b''.join(b'%b: %b\r\n' % header for header in many) + end[2:],
         headers=(*many, LENGTH_2),
         body=b'ok',
+    )
+    large = tuple((b'x-%d' % number, b'v' * 50_000) for number in range(5))
+    head = OK + b''.join(b'%b: %b\r\n' % header for header in large)
+    fills = HEAD_LIMIT - len(head) - len(b'a: ' + end[:-2])
+    yield Vector(
+        name=f'limit: a head of {HEAD_LIMIT} bytes',
+        section='9110-5.4',
+        response=head + b'a: ' + b'v' * fills + end,
+        headers=(*large, (b'a', b'v' * fills), LENGTH_2),
+        body=b'ok',
+    )
+    yield refused(
+        f'limit: a head of {HEAD_LIMIT + 1} bytes',
+        '9110-5.4',
+        head + b'a: ' + b'v' * fills + b'v' + end,
+        f'head of at least .* limit of {HEAD_LIMIT}',
+    )
+    yield refused(
+        'limit: a head without end', '9110-5.4', head + b'b: c\r\n' * 10_000, f'head of at least .* limit of {HEAD_LIMIT}'
     )
     endless = b'x' * (LIMIT + 50)
     yield refused('limit: a status line without end', '9112-3', b'HTTP/1.1 200 ' + endless, OVER_THE_LIMIT)

@@ -174,22 +174,21 @@ class Exchange:
         looked = line_start = 0
         try:
             while True:
-                newline = head.rfind(b'\n', looked)
+                newline = head.find(b'\n', looked)
+                length = (newline if newline >= 0 else len(head)) - line_start
+                if length > LINE_MAX + 1:  # its CR may be among them
+                    raise RefusedError(f'a line of at least {length - 1} bytes, over the limit of {LINE_MAX}')
                 if newline >= 0:
                     if not line_start:
-                        parse_status_line(bytes(head[: head.find(b'\n')]).removesuffix(b'\r'))
+                        parse_status_line(bytes(head[:newline]).removesuffix(b'\r'))
                     if BARE_LF.search(head, looked):
                         raise RefusedError(f'a line that ends in LF without CR: {shown(bytes(head))}')
-                    line_start = newline + 1
-                if len(head) - line_start > LINE_MAX:
-                    raise RefusedError(
-                        f'a line of at least {len(head) - line_start} bytes, over the limit of {LINE_MAX}'
-                    )
+                    line_start = head.rfind(b'\n') + 1
                 if len(head) > HEAD_MAX:
                     raise RefusedError(f'a head of at least {len(head)} bytes, over the limit of {HEAD_MAX}')
                 looked = len(head)
                 head += await link.receive()
-                end = head.find(_END_OF_HEAD, max(looked - 3, 0))
+                end = head.find(_END_OF_HEAD, max(looked - 3, 0), HEAD_MAX)
                 if end >= 0:
                     return end
         finally:
@@ -371,7 +370,7 @@ async def recv_status_line(connection: Exchange, cursor: int = 0) -> tuple[bytes
     link = connection.link
     try:
         received = link.unread = link.unread or await link.receive()
-        end = received.find(_END_OF_HEAD)
+        end = received.find(_END_OF_HEAD, 0, HEAD_MAX)
         if end < 0:
             end = await connection.receive_head()
             received = link.unread

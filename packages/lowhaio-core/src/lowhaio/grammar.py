@@ -143,7 +143,7 @@ def parse_folded_headers(lines: list[bytes]) -> tuple[list[Field], bool]:
     frames = False
     for parts in folded:
         first, *more = parts
-        line = b' '.join([first.rstrip(b' \t'), *(part.strip(b' \t') for part in more)])
+        line = b' '.join([first.rstrip(b' \t'), *(part.strip(b' \t') for part in more)]) if more else first
         name, value, _, elements = parse_line(line)
         fields.append((name, value, sum(len(part) + 2 for part in parts), elements))
         frames = frames or bool(elements and more)
