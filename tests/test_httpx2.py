@@ -108,17 +108,16 @@ def takes_body(peer: Peer) -> None:
         peer.send(with_length(body, b'Framing: %b\r\n' % framing))
 
 
-async def replayed(bridge: Bridge, **options: Any) -> tuple[str, bytes]:
+async def replayed(bridge: Bridge, pieces: list[bytes] | None = None, **options: Any) -> tuple[str, bytes]:
     """Send a request twice, over one connection; how its body was framed, and the body."""
+    got = []
     async with scripted(takes_body) as server, bridge.client() as client:
         for _ in range(2):
-            stream = options.pop('pieces', None)
-            content = {'content': in_pieces(stream)} if stream is not None else {}
+            content = {} if pieces is None else {'content': in_pieces(pieces)}
             response = await client.post(f'http://127.0.0.1:{server.port}/', **options, **content)
-            if stream is not None:
-                options['pieces'] = stream
+            got.append((response.headers['framing'], response.content))
     assert server.accepted == 1
-    return response.headers['framing'], response.content
+    return got[-1]
 
 
 @every_bridge
@@ -175,17 +174,13 @@ async def test_stream_that_is_no_generator(bridge: Bridge) -> None:
         async def aclose(self) -> None:
             closed.append(True)
 
-    class Stream(bridge.library.AsyncByteStream):  # type: ignore[misc]  # which library it is, is not known
-        def __init__(self, iterator: Pieces) -> None:
-            self.iterator = iterator
-
-        def __aiter__(self) -> Any:
-            return self.iterator
+    def stream(iterator: Pieces) -> Any:
+        return type('Stream', (bridge.library.AsyncByteStream,), {'__aiter__': lambda _: iterator})()
 
     async with scripted(takes_body) as server, bridge.client() as client:
         for iterator in (Pieces(), Closable()):
             url, headers = f'http://127.0.0.1:{server.port}/', {'host': 'localhost', 'transfer-encoding': 'chunked'}
-            response = await client.send(bridge.library.Request('POST', url, headers=headers, stream=Stream(iterator)))
+            response = await client.send(bridge.library.Request('POST', url, headers=headers, stream=stream(iterator)))
             assert response.content == b'aa'
     assert closed == [True]
 
@@ -528,6 +523,21 @@ def test_arguments_are_those_of_the_librarys_own_transport(bridge: Bridge) -> No
     names = bridge.library.AsyncHTTPTransport.__init__.__code__
     own = names.co_varnames[1 : names.co_argcount]
     bridge.transport(**dict.fromkeys(own, None) | {'verify': False, 'http1': True, 'retries': 0})
+
+
+@every_bridge
+async def test_class_of_your_own(bridge: Bridge) -> None:
+    """A transport can be derived from, and wrapped."""
+
+    async def counted(self: Any, request: Any) -> Any:
+        requests.append(request)
+        return await bridge.transport.handle_async_request(self, request)
+
+    requests: list[Any] = []
+    own = type('Own', (bridge.transport,), {'handle_async_request': counted})
+    async with scripted(answering(with_length())) as server, bridge.library.AsyncClient(transport=own()) as client:
+        assert (await client.get(f'http://127.0.0.1:{server.port}/')).text == 'hello'
+    assert len(requests) == 1
 
 
 # Names and hosts

@@ -127,8 +127,8 @@ async def test_proxy_that_is_not_there(bridge: Bridge) -> None:
 async def test_settings_of_the_socket_are_those_to_the_proxy(bridge: Bridge, authority: Authority) -> None:
     async with scripted(answering(with_length()), tls=authority.server('example.com')) as origin:
         async with scripted(connect_proxy({'example.com:443': origin.address[0]})) as proxy:
-            options = {'proxy': f'http://localhost:{proxy.port}', 'local_address': '127.0.0.3'}
-            async with bridge.client(verify=authority.client(), **options) as client:
+            through = f'http://localhost:{proxy.port}'
+            async with bridge.client(verify=authority.client(), proxy=through, local_address='127.0.0.3') as client:
                 async with client.stream('GET', 'https://example.com/') as response:
                     address = response.extensions['network_stream'].get_extra_info('client_addr')
                     assert address[0] == '127.0.0.3'

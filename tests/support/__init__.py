@@ -31,6 +31,8 @@
 | `tunnels`        | proxies of our own, for CONNECT and for SOCKS5                                    |
 | `exchanges`      | exchanges in one call: of `lowhaio_request`, and ones that a test writes as a list |
 | `exchange_conformance` | the contract of an exchange, as a check that takes any wrapper of one       |
+| `bridges`        | the transports for httpx2 and httpx, as one parameter of a test                   |
+| `models`         | a server with the endpoints that the SDKs of openai and anthropic call            |
 | `fences`         | the fences of the Markdown files, and how their Python is run                     |
 | `example_com`    | the servers that the documentation talks to                                       |
 

@@ -16,6 +16,7 @@ change nothing in lowhaio to have them run as they stand:
 | members.example.com, 443   | HTTPS, and asks its clients for a certificate: `client.pem` is one                  |
 | intranet.example.com, 443  | HTTPS, with a certificate of an authority that is not the system's: `company.pem`   |
 | localhost, port 8080       | HTTP                                                                                |
+| localhost, port 8000       | a language model with the endpoints of openai, by HTTP: `support.models`            |
 | proxy.example.com, 3128    | an HTTP proxy, for `user` with `password`: tunnels to port 443 of the three above   |
 | proxy.example.com, 1080    | a SOCKS5 proxy for the same                                                         |
 | proxy.example.com, 3129    | the HTTP proxy over TLS                                                             |
@@ -79,6 +80,7 @@ import trustme
 from backports import zstd
 
 from .loops import AsyncioLoop
+from .models import models
 from .scripted import Peer, scripted
 from .tunnels import connect_proxy, socks5_proxy
 
@@ -169,6 +171,9 @@ async def servers(folder: Path, authorities: Authorities) -> AsyncIterator[int]:
             loop.names[name, port] = server.address
             if context is None:
                 (folder / 'app.sock').symlink_to(str(server.address[0][4]))
+        socket_of_models = str(folder / 'models.sock')
+        await stack.enter_async_context(models(socket_of_models))
+        loop.names['localhost', 8000] = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, '', socket_of_models)]
         routes = {f'{name}:{port}': address[0] for (name, port), address in loop.names.items()}
         login = (b'user', b'password')
         hello = _with_length(b'Hello!\n')

@@ -139,8 +139,8 @@ def _anthropic_events() -> list[bytes]:
 
 
 @contextlib.asynccontextmanager
-async def models() -> AsyncIterator[Models]:
-    """The server, on the loopback interface. Leaving the block waits until every client has left."""
+async def models(path: str | None = None) -> AsyncIterator[Models]:
+    """The server, on the loopback interface or a Unix socket. Leaving the block waits until every client has left."""
     served: set[asyncio.Task[None]] = set()
     running = Models()
 
@@ -148,8 +148,11 @@ async def models() -> AsyncIterator[Models]:
         task = asyncio.create_task(running.serve(reader, writer))
         served.add(task)
 
-    server = await asyncio.start_server(connected, '127.0.0.1', 0)
-    running.url = 'http://127.0.0.1:%d' % server.sockets[0].getsockname()[1]
+    if path is None:
+        server = await asyncio.start_server(connected, '127.0.0.1', 0)
+        running.url = f'http://127.0.0.1:{server.sockets[0].getsockname()[1]}'
+    else:
+        server = await asyncio.start_unix_server(connected, path)
     try:
         yield running
     finally:
