@@ -13,7 +13,7 @@ from typing import cast
 import pytest
 import uvloop
 
-from support import leaks, real
+from support import leaks, real, s3
 from support.certificates import Authority, Files
 from support.loops import AsyncioLoop, ClockLoop, UvloopLoop
 
@@ -135,6 +135,13 @@ def nginx(certificate_files: Files, tmp_path_factory: pytest.TempPathFactory) ->
     if real.nginx_path() is None:
         pytest.skip('nginx is not installed')
     with real.nginx(certificate_files, tmp_path_factory.mktemp('nginx')) as server:
+        yield server
+
+
+@pytest.fixture(scope='session')
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.Moto]:
+    """moto, which is S3 and other services of AWS, and checks signatures."""
+    with s3.moto(tmp_path_factory.mktemp('moto')) as server:
         yield server
 
 
