@@ -14,7 +14,7 @@ import pytest
 import uvloop
 from xdist.remote import Producer
 
-from support import leaks, programs, real, workers
+from support import leaks, programs, real, s3, workers
 from support.certificates import Authority, Files
 from support.loops import AsyncioLoop, ClockLoop, UvloopLoop
 
@@ -142,6 +142,13 @@ def hypercorn(certificate_files: Files, tmp_path_factory: pytest.TempPathFactory
 def nginx(certificate_files: Files, tmp_path_factory: pytest.TempPathFactory) -> Iterator[real.RealServer]:
     """nginx. Where it is not installed the test is skipped, but not in CI."""
     with real.nginx(certificate_files, tmp_path_factory.mktemp('nginx')) as server:
+        yield server
+
+
+@pytest.fixture(scope='session')
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.Moto]:
+    """moto, which is S3 and other services of AWS, and checks signatures."""
+    with s3.moto(tmp_path_factory.mktemp('moto')) as server:
         yield server
 
 

@@ -25,6 +25,7 @@
 | `real`           | servers that nobody here wrote, with the smallest set of paths                    |
 | `interop`        | granian, hypercorn and nginx, with all that the tests of behaviour ask for        |
 | `debian_servers` | Apache httpd, HAProxy, lighttpd, Caddy and Node, with the same                    |
+| `s3`             | moto: S3 and other services of AWS, which check signatures                        |
 | `app`            | the small ASGI application that granian and hypercorn serve                       |
 | `conformance`    | the contract of a body wrapper, as a check that takes any wrapper                 |
 | `context_conformance` | the contract of a context, as a check that takes any context                 |
