@@ -86,7 +86,7 @@ async def test_set_shorter_than_what_has_passed(served: Served, clock: ClockLoop
     clock.advance(10)
     await clock.idle()
     connection.max_wait_send_recv_seconds = 0.3
-    with pytest.raises(lowhaio.SentTimeoutError, match='not a byte for 0.3 seconds'):
+    with pytest.raises(lowhaio.SentTimeoutError, match=r'not a byte for 0\.3 seconds'):
         await task
 
 
@@ -335,8 +335,8 @@ async def test_limits_of_one_block_are_not_those_of_the_next(clock: ClockLoop) -
     """Nor of another one that waits at the same time."""
     async with puppets() as server, small_pool(max=1, max_wait_connection_seconds=6) as pool:
 
-        def connection(**limits: float) -> lowhaio.Connection:
-            return pool.connection(server.address, server.port, PLAIN, **limits)
+        def connection(max_wait_place_seconds: float | None = None) -> lowhaio.Connection:
+            return pool.connection(server.address, server.port, PLAIN, max_wait_place_seconds=max_wait_place_seconds)
 
         async with connection():
             quick = asyncio.create_task(entered(connection(max_wait_place_seconds=1)))

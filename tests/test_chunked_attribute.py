@@ -107,7 +107,7 @@ async def test_not_chunked(request_: bytes, response: bytes) -> None:
 
 
 async def test_when_they_are_known() -> None:
-    """`status_line` from its receipt on, `chunked` after the headers; both until the next request, or the block's end."""
+    """`status_line` from its receipt on, `chunked` after the headers; both until the next request, or the end."""
     async with puppets() as server, small_pool() as pool:
         connection = pool.connection(server.address, server.port, PLAIN)
         unknown(connection, 'status_line', 'chunked')

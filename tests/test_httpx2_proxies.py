@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import lowhaio_tunnel
+from support import programs
 from support.bridges import Bridge, answering, every_bridge, in_pieces, with_length
 from support.certificates import Authority
 from support.pools import answer
@@ -17,7 +18,6 @@ from support.scripted import Peer, refusing, scripted
 from support.sockets import clients_of
 from support.stepping import sweep
 from support.tunnels import connect_proxy, socks5_proxy
-from test_tunnel import program
 
 BASIC = 'Basic ' + base64.b64encode(b'user:secret').decode()
 
@@ -163,9 +163,9 @@ async def test_real_proxy(bridge: Bridge, authority: Authority, tmp_path: Path, 
     if name == 'tinyproxy':
         configuration = f'Port {port}\nListen {HOST}\nTimeout 20\nBasicAuth user secret\n'
         (tmp_path / 'tinyproxy.conf').write_text(configuration)
-        command = [program('tinyproxy'), '-d', '-c', str(tmp_path / 'tinyproxy.conf')]
+        command = [programs.needed('tinyproxy'), '-d', '-c', str(tmp_path / 'tinyproxy.conf')]
     else:
-        command = [program('microsocks'), '-i', HOST, '-p', str(port), '-u', 'user', '-P', 'secret']
+        command = [programs.needed('microsocks'), '-i', HOST, '-p', str(port), '-u', 'user', '-P', 'secret']
 
     def echo(peer: Peer) -> None:
         peer.until(b'\r\n\r\n')

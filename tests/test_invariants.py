@@ -359,7 +359,7 @@ async def test_8_endless_line_is_refused_at_the_limit(
     context: Any = client_tls if encrypted else PLAIN
     async with scripted(script, tls=server_tls if encrypted else None) as server, small_pool(chunk_bytes=1000) as pool:
         async with pool.connection(server.address, server.port, context, server_hostname=HOST) as connection:
-            with pytest.raises(lowhaio.SentRemoteProtocolError, match='line of .*limit of 65536') as caught:
+            with pytest.raises(lowhaio.SentRemoteProtocolError, match=r'line of .*limit of 65536') as caught:
                 await exchanged(pool, connection)
     assert 65537 < caught.value.bytes_received <= 65537 + 1000
 

@@ -367,7 +367,7 @@ def test_keys_that_are_none_are_refused(name: str, wrong: bytes) -> None:
 
 @pytest.mark.parametrize('wrong', [b'a/b', b'a,b', b'a=b'])
 def test_access_keys_that_would_be_read_as_two(wrong: bytes) -> None:
-    with pytest.raises(ValueError, match='^access_key of 3 bytes is empty, or has in it what no such key has$'):
+    with pytest.raises(ValueError, match=r'^access_key of 3 bytes is empty, or has in it what no such key has$'):
         Credentials(wrong, b'secret')
 
 

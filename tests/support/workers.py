@@ -13,7 +13,7 @@ from xdist.scheduler import LoadScopeScheduling
 SPLIT = ('test_cancellation.py', 'test_documentation.py', 'test_fault_proxy.py')
 
 
-class Scheduler(LoadScopeScheduling):
+class Scheduler(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Gives whole groups of tests to the workers, each the next one when it is nearly done with what it has."""
 
     def _split_scope(self, nodeid: str) -> str:

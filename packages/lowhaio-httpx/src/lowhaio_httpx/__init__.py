@@ -6,6 +6,7 @@ async with httpx.AsyncClient(transport=AsyncLowhaioTransport()) as client:
 
 import httpcore
 import httpx
+
 from lowhaio_transport import LowhaioTransport
 
 __all__ = ['AsyncLowhaioTransport']

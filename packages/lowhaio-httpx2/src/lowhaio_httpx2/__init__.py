@@ -6,6 +6,7 @@ async with httpx2.AsyncClient(transport=AsyncLowhaioTransport()) as client:
 
 import httpcore2
 import httpx2
+
 from lowhaio_transport import LowhaioTransport
 
 __all__ = ['AsyncLowhaioTransport']
