@@ -221,14 +221,14 @@ async def test_set_in_a_tunnel(served: Served, clock: ClockLoop) -> None:
 
 @pytest.mark.parametrize('seconds', ['1', None, True, b'1'], ids=repr)
 async def test_wrong_type(seconds: Any, served: Served) -> None:
-    with pytest.raises(TypeError, match='^max_wait_send_recv_seconds must be a number of seconds'):
+    with pytest.raises(TypeError, match=r'^max_wait_send_recv_seconds must be a number of seconds'):
         served[2].max_wait_send_recv_seconds = seconds
     assert served[2].max_wait_send_recv_seconds == 15
 
 
 @pytest.mark.parametrize('seconds', [0, -1, math.inf, math.nan], ids=repr)
 async def test_wrong_value(seconds: float, served: Served) -> None:
-    with pytest.raises(ValueError, match='^max_wait_send_recv_seconds must be a finite number of seconds over 0'):
+    with pytest.raises(ValueError, match=r'^max_wait_send_recv_seconds must be a finite number of seconds over 0'):
         served[2].max_wait_send_recv_seconds = seconds
     assert served[2].max_wait_send_recv_seconds == 15
 
