@@ -1,7 +1,9 @@
-"""httpx on lowhaio.
+"""httpx 0.28 on lowhaio: `AsyncLowhaioTransport` takes the place of `httpx.AsyncHTTPTransport`.
 
-async with httpx.AsyncClient(transport=AsyncLowhaioTransport()) as client:
-    ...
+    async with httpx.AsyncClient(transport=AsyncLowhaioTransport()) as client:
+        ...
+
+What it does is in `lowhaio_transport`, which is handed the library here.
 """
 
 import httpcore

@@ -1,7 +1,9 @@
-"""httpx2 on lowhaio.
+"""httpx2 on lowhaio: `AsyncLowhaioTransport` takes the place of `httpx2.AsyncHTTPTransport`.
 
-async with httpx2.AsyncClient(transport=AsyncLowhaioTransport()) as client:
-    ...
+    async with httpx2.AsyncClient(transport=AsyncLowhaioTransport()) as client:
+        ...
+
+What it does is in `lowhaio_transport`, which is handed the library here.
 """
 
 import httpcore2
