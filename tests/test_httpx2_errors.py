@@ -238,13 +238,21 @@ async def test_pool_timeout(bridge: Bridge, clock: ClockLoop) -> None:
 
 
 @every_bridge
-async def test_connect_timeout(bridge: Bridge) -> None:
+async def test_connect_timeout(bridge: Bridge, clock: ClockLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that does not answer."""
     with silent() as address:
         port = int(address[4][1])
-        async with bridge.client(bridge.library.Timeout(None, connect=0.01)) as client:
+
+        async def getaddrinfo(*_: Any, **__: Any) -> list[Any]:
+            return [address]
+
+        monkeypatch.setattr(clock, 'getaddrinfo', getaddrinfo)
+        async with bridge.client(bridge.library.Timeout(None, connect=5)) as client:
+            waiting = asyncio.create_task(client.get(f'http://example.com:{port}/'))
+            await clock.idle()
+            clock.advance(5)
             with pytest.raises(bridge.library.ConnectTimeout) as caught:
-                await client.get(f'http://127.0.0.1:{port}/')
+                await waiting
             assert isinstance(caught.value.__cause__, lowhaio.ConnectTimeoutError)
             assert clients_of(port) == 1  # the one that keeps its queue full
 
