@@ -12,7 +12,6 @@ from typing import TypeVar, cast
 
 import pytest
 import uvloop
-from xdist.remote import Producer
 
 from support import leaks, programs, real, s3, workers
 from support.certificates import Authority, Files
@@ -34,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> workers.Scheduler:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> workers.Scheduler:
     """Keep together what shares a server."""
     return workers.Scheduler(config, log)
 
