@@ -160,7 +160,7 @@ INVALID = [
 
 
 def answer(changes: Mapping[bytes, bytes | None]) -> dict[bytes, bytes]:
-    return {name: value for name, value in (ANSWER | changes).items() if value is not None}
+    return {name: value for name, value in {**ANSWER, **changes}.items() if value is not None}
 
 
 @pytest.mark.parametrize(('changes', 'subprotocol'), ACCEPTED)
@@ -247,7 +247,8 @@ async def handshake(
     asked = opening(**offered)
     headers = lowhaio_dict.serialize({b'host': b'localhost', **asked})
     await pool.send(connection, b'GET /chat HTTP/1.1\r\n%b\r\n' % headers)
-    code, cursor = b'100', 0
+    code, cursor = await pool.recv_status_line(connection)
+    found, cursor = await lowhaio_dict.collect(pool.recv_headers(connection, cursor), cursor)
     while code.startswith(b'1') and code != b'101':
         code, cursor = await pool.recv_status_line(connection, cursor)
         found, cursor = await lowhaio_dict.collect(pool.recv_headers(connection, cursor), cursor)

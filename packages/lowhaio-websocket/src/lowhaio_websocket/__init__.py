@@ -71,11 +71,11 @@ def opening(*, subprotocols: Sequence[bytes] = (), extensions: Sequence[bytes] =
     The key among the headers is made of random bytes, so call this for every connection anew. A browser would add its
     `origin`, which some servers ask for.
 
-    Raises `TypeError` for what is not a list of bytes, and `ValueError` for a subprotocol that is not a token or is
+    Raises `TypeError` for what is neither a list nor a tuple of bytes, and `ValueError` for a subprotocol that is not a token or is
     there twice, or an extension that does not have the form of one.
     """
     for name, values in (('subprotocols', subprotocols), ('extensions', extensions)):
-        if isinstance(values, bytes | str) or not all(isinstance(value, bytes) for value in values):
+        if not isinstance(values, list | tuple) or not all(isinstance(value, bytes) for value in values):
             raise TypeError(f'{name} must be a list of bytes, not {values!r}')
     for subprotocol in subprotocols:
         # Section 4.1: "The elements that comprise this value MUST be non-empty strings with characters in the range
