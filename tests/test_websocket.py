@@ -8,8 +8,11 @@ import contextlib
 import hashlib
 import os
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -480,3 +483,11 @@ async def test_a_refusal_is_a_response() -> None:
         with pytest.raises(RefusedError, match=r'^the server answered with status 403 '):
             check(asked, code, headers)
         assert [piece async for piece in pool.recv_body(connection, cursor)] == [b'Not you!\n']
+
+
+def test_the_example() -> None:
+    """`examples/websocket_echo.py`: both directions at once over TLS, pings of both sides, and the close."""
+    program = Path(__file__).parent.parent / 'examples' / 'websocket_echo.py'
+    ended = subprocess.run([sys.executable, '-W', 'error', str(program)], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, '')
+    assert ended.stdout == 'a pong: and you?\n10,485,760 bytes came back, the same as were sent\n'
