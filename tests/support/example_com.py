@@ -15,6 +15,7 @@ change nothing in lowhaio to have them run as they stand:
 | www.example.com, port 443  | HTTPS                                                                               |
 | members.example.com, 443   | HTTPS, and asks its clients for a certificate: `client.pem` is one                  |
 | intranet.example.com, 443  | HTTPS, with a certificate of an authority that is not the system's: `company.pem`   |
+| s3.example.com, port 443   | S3 with one request an object, for the access key `AKIDEXAMPLE`: see `s3.objects`   |
 | localhost, port 8080       | HTTP                                                                                |
 | localhost, port 8000       | a language model with the endpoints of openai, by HTTP: `support.models`            |
 | proxy.example.com, 3128    | an HTTP proxy, for `user` with `password`: tunnels to port 443 of the three above   |
@@ -53,6 +54,7 @@ All of them answer the same:
 | /moved        | 301 to /whoami of www.example.com                                                                  |
 | /form         | 303 to /whoami                                                                                     |
 | /round        | 302 to itself                                                                                      |
+| /websocket    | 101, and then every message comes back; 403 without a `sec-websocket-key`                          |
 | /whoami       | who asks, by the `authorization` of the request                                                    |
 """
 
@@ -64,6 +66,7 @@ import contextlib
 import email
 import email.policy
 import gzip
+import hashlib
 import json
 import lzma
 import os
@@ -77,14 +80,20 @@ from urllib.parse import parse_qsl
 
 import brotli  # type: ignore[import-untyped]  # it has no types
 import trustme
+import wsproto.connection
+import wsproto.events
 from backports import zstd
+
+from lowhaio_sigv4 import Credentials
 
 from .loops import AsyncioLoop
 from .models import models
+from .s3 import objects
 from .scripted import Peer, scripted
 from .tunnels import connect_proxy, socks5_proxy
 
 UPLOAD_LIMIT = 10_000_000
+S3_KEYS = Credentials(b'AKIDEXAMPLE', b'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY')
 LINES = b''.join(b'This is line %d.\n' % number for number in range(1000))
 
 
@@ -174,6 +183,10 @@ async def servers(folder: Path, authorities: Authorities) -> AsyncIterator[int]:
         socket_of_models = str(folder / 'models.sock')
         await stack.enter_async_context(models(socket_of_models))
         loop.names['localhost', 8000] = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, '', socket_of_models)]
+        bucket = await stack.enter_async_context(
+            scripted(objects(S3_KEYS), tls=authorities.server('s3.example.com'), family=socket.AF_UNIX)
+        )
+        loop.names['s3.example.com', 443] = bucket.address
         routes = {f'{name}:{port}': address[0] for (name, port), address in loop.names.items()}
         login = (b'user', b'password')
         hello = _with_length(b'Hello!\n')
@@ -195,6 +208,9 @@ def serve(peer: Peer) -> None:
         path = request_line.split(b' ')[1]
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(b':') for line in lines)}
         if path == b'/close' or (path == b'/impatient' and number == 1):
+            return
+        if path == b'/websocket' and b'sec-websocket-key' in headers:
+            _websocket(peer, headers[b'sec-websocket-key'])
             return
         if path == b'/silent':
             peer.until_closed()
@@ -269,12 +285,29 @@ def _response(peer: Peer, path: bytes, headers: dict[bytes, bytes]) -> bytes:
             return _with_length(b'', status=b'303 See Other', more=b'location: /whoami\r\n')
         case b'/round':
             return _with_length(b'', status=b'302 Found', more=b'location: /round\r\n')
+        case b'/websocket':
+            return _with_length(b'This is for WebSockets!\n', status=b'403 Forbidden')
         case b'/whoami':
             return _with_length(b'You are %b\n' % headers.get(b'authorization', b'nobody'))
         case b'/upload':
             return _with_length(b'%d bytes arrived\n' % _received(peer, headers))
         case _:
             return _with_length(b'Not found!\n', status=b'404 Not Found')
+
+
+def _websocket(peer: Peer, key: bytes) -> None:
+    """Send every message back, and answer pings and the close."""
+    accept = base64.b64encode(hashlib.sha1(key + b'258EAFA5-E914-47DA-95CA-C5AB0DC85B11').digest())
+    head = b'HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n'
+    peer.send(b'%bsec-websocket-accept: %b\r\n\r\n' % (head, accept))
+    frames = wsproto.connection.Connection(wsproto.connection.ConnectionType.SERVER)
+    while frames.state is wsproto.connection.ConnectionState.OPEN:
+        frames.receive_data(peer.some())
+        for event in frames.events():
+            if isinstance(event, wsproto.events.Message):
+                peer.send(frames.send(event))
+            elif isinstance(event, (wsproto.events.Ping, wsproto.events.CloseConnection)):
+                peer.send(frames.send(event.response()))
 
 
 def _accepts(headers: dict[bytes, bytes], coding: bytes) -> bool:

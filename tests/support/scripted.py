@@ -92,6 +92,12 @@ class Peer:
             self._receive()
         return self._take(size)
 
+    def some(self) -> bytes:
+        """Receive what there is, and wait until there is something."""
+        if not self._buffer:
+            self._receive()
+        return self._take(len(self._buffer))
+
     def until_closed(self) -> bytes:
         """Receive until the client closes the connection or resets it; returns what came before."""
         with contextlib.suppress(ClientLeft):
