@@ -164,7 +164,6 @@ async def test_status_line_as_received(line: bytes) -> None:
                 assert connection.reused is (number == 1 and not line.startswith(b'HTTP/1.0'))
 
 
-
 @pytest.mark.parametrize('name', ['chunked', 'status_line', 'socket'])
 def test_they_can_not_be_set(name: str) -> None:
     with pytest.raises(AttributeError):

@@ -412,9 +412,7 @@ def header_lines() -> Iterator[Vector]:
         ('by a line of its own', b'content-length: 2\r\n 0'),
         ('to a list of two', b'content-length: 2\r\n ,3'),
     ):
-        yield refused(
-            f'header folded: a length, {name}', '9112-6.3', OK + lines + b'\r\n\r\nok', 'Content-Length is'
-        )
+        yield refused(f'header folded: a length, {name}', '9112-6.3', OK + lines + b'\r\n\r\nok', 'Content-Length is')
     yield Vector(
         name='header folded: the last line, by a line with a space in it',
         section='9112-5.2',
@@ -1307,7 +1305,10 @@ def limits() -> Iterator[Vector]:
         f'head of at least .* limit of {HEAD_LIMIT}',
     )
     yield refused(
-        'limit: a head without end', '9110-5.4', head + b'b: c\r\n' * 10_000, f'head of at least .* limit of {HEAD_LIMIT}'
+        'limit: a head without end',
+        '9110-5.4',
+        head + b'b: c\r\n' * 10_000,
+        f'head of at least .* limit of {HEAD_LIMIT}',
     )
     endless = b'x' * (LIMIT + 50)
     yield refused('limit: a status line without end', '9112-3', b'HTTP/1.1 200 ' + endless, OVER_THE_LIMIT)
