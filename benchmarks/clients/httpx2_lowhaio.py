@@ -1,0 +1,17 @@
+"""httpx2 with the transport on lowhaio."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import httpx2
+
+from job import AsyncOperations, Job
+from lowhaio_httpx2 import AsyncLowhaioTransport
+from over_httpx import limits, operations
+
+
+@contextlib.asynccontextmanager
+async def async_client(job: Job) -> AsyncIterator[AsyncOperations]:
+    transport = AsyncLowhaioTransport(verify=job.ssl_context, limits=limits(httpx2, job), trust_env=False)
+    async with operations(httpx2, transport, job) as offered:
+        yield offered
