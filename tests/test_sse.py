@@ -255,9 +255,9 @@ async def test_stream_without_an_event(piece: bytes) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(lowhaio_sse.LimitError):
-            async for _ in lowhaio_sse.events(endless(), max_bytes=100_000):
+            async for _ in lowhaio_sse.events(endless(), max_bytes=20_000):
                 pass
-        assert tracemalloc.get_traced_memory()[1] < 3_000_000
+        assert tracemalloc.get_traced_memory()[1] < 600_000
     finally:
         tracemalloc.stop()
 
