@@ -24,10 +24,11 @@ from support.stepping import sweep
 MARK = b'\xef\xbb\xbf'
 
 
-def message(data: str, last_id: str = '', *, kind: str = 'message', retry: int | None = None) -> Event:
-    return Event(kind, data, last_id, retry)
+def message(data: str, last_id: str = '', *, kind: str = 'message') -> Event:
+    return Event(kind, data, last_id)
 
 
+# What web-platform-tests' eventsource/ asks of data, types, ids, comments, NUL, marks and line ends is among these.
 STREAMS: dict[str, tuple[bytes, list[Event]]] = {
     'one event': (b'data: hello\n\n', [message('hello')]),
     'two lines of data': (b'data: a\ndata: b\n\n', [message('a\nb')]),
@@ -47,17 +48,31 @@ STREAMS: dict[str, tuple[bytes, list[Event]]] = {
     'the type said last': (b'event: add\nevent: remove\ndata: a\n\n', [message('a', kind='remove')]),
     'a type without data is forgotten': (b'event: add\n\ndata: a\n\n', [message('a')]),
     'an id stays': (b'id: 1\ndata: a\n\ndata: b\n\n', [message('a', '1'), message('b', '1')]),
+    'an id changes, and stays': (
+        b'id: 1\ndata: a\n\nid: 2\ndata: b\n\ndata: c\n\n',
+        [message('a', '1'), message('b', '2'), message('c', '2')],
+    ),
+    'an id after the data': (b'data: a\nid: 1\n\n', [message('a', '1')]),
+    'an empty id with its colon': (
+        b'id: 1\ndata: a\n\nid:\ndata: b\n\ndata: c\n\n',
+        [
+            message('a', '1'),
+            message('b'),
+            message('c'),
+        ],
+    ),
     'an empty id takes it back': (b'id: 1\ndata: a\n\nid\ndata: b\n\n', [message('a', '1'), message('b')]),
     'an id without data stays too': (b'id: 1\n\ndata: a\n\n', [message('a', '1')]),
     'an id with NUL is ignored': (b'id: 1\nid: 2\x003\ndata: a\n\n', [message('a', '1')]),
     'an id of other letters': ('id: …\ndata: é\n\n'.encode(), [message('é', '…')]),
-    'a retry': (b'retry: 3000\ndata: a\n\n', [message('a', retry=3000)]),
-    'a retry counts at once and stays': (b'retry: 3\n\ndata: a\n\n', [message('a', retry=3)]),
-    'a retry with zeros': (b'retry: 007\ndata: a\n\n', [message('a', retry=7)]),
-    'no retries': (b'retry: -1\nretry: 1.5\nretry:\nretry: 1 \nretry: 0x1\ndata: a\n\n', [message('a')]),
-    'a retry in other digits': ('retry: ٣\ndata: a\n\n'.encode(), [message('a')]),
-    'a retry of 5000 digits': (b'retry: ' + b'1' * 5000 + b'\ndata: a\n\n', [message('a')]),
     'names that are none': (b'Data: a\n data: b\ndata : c\nx: d\ndata: e\n\n', [message('e')]),
+    'a NUL in or before a name': (b'data: a\ndata\x00: b\n\x00data: c\nda-ta: d\ndata_e\n\n', [message('a')]),
+    'a field that is none, and no other': (b'other: a\n\nother: b\nc\n..\n\n', []),
+    'one message of all kinds of lines': (
+        b'data:\x00\rdata:  2\n:data: no\r\n:\x00\nData: no\rdata\r data: no\ndata: 4\r\n\n',
+        [message('\x00\n 2\n\n4')],
+    ),
+    'long comments': (b'data: 1\n:%b\rdata: 2\r\n:%b\n\n' % (b'x' * 300, b'y' * 300), [message('1\n2')]),
     'a NUL in the data': (b'data: \x00\n\n', [message('\x00')]),
     'a mark at the beginning': (MARK + b'data: a\n\n', [message('a')]),
     'two marks': (MARK + MARK + b'data: a\n\ndata: b\n\n', [message('b')]),
@@ -81,11 +96,90 @@ async def taken_apart(*pieces: bytes, **options: Any) -> list[Event]:
 
 @every_stream
 async def test_stream(stream: bytes, expected: list[Event]) -> None:
-    """Whole, byte by byte, and in two pieces, wherever it is cut."""
+    """Whole, byte by byte, and in two pieces wherever it is cut, with nothing between them too."""
     assert await taken_apart(stream) == expected
     assert await taken_apart(*(stream[at : at + 1] for at in range(len(stream)))) == expected
-    for at in range(0, len(stream) + 1, 1 + len(stream) // 200):
+    for at in range(len(stream) + 1):
         assert await taken_apart(stream[:at], stream[at:]) == expected
+        assert await taken_apart(stream[:at], b'', stream[at:]) == expected
+
+
+@every_stream
+async def test_stream_with_more_after_it(stream: bytes, expected: list[Event]) -> None:
+    """What is cut off becomes whole, or part of what follows, and never changes what came before."""
+    events = await taken_apart(stream + b'data: more\n\n')
+    assert events[: len(expected)] == expected
+    assert len(events) == len(expected) + 1
+
+
+STATES: dict[str, tuple[bytes, str, int | None]] = {
+    'nothing said': (b'data: a\n\n', '', None),
+    'an id': (b'id: 1\ndata: a\n\n', '1', None),
+    'an id without data': (b'id: 1\ndata: a\n\nid: 2\n\n', '2', None),
+    'an id that is taken back': (b'id: 1\ndata: a\n\nid\n\n', '', None),
+    'an id with NUL': (b'id: 1\ndata: a\n\nid: \x00\ndata: b\n\n', '1', None),
+    'the id of an event that is cut off': (b'id: 1\ndata: a\n\nid: 2\ndata: b\n', '1', None),
+    'an id whose line is cut off': (b'id: 1\n\nid: 2', '1', None),
+    'a retry': (b'retry: 3000\ndata: a\n\n', '', 3000),
+    'a retry alone': (b'retry: 3000\n\n', '', 3000),
+    'a retry counts at once': (b'retry: 3000\n', '', 3000),
+    'a retry whose line is cut off': (b'retry: 3000', '', None),
+    'the retry said last': (b'retry: 3000\n\nretry: 4\n\n', '', 4),
+    'a retry of nothing': (b'retry: 3000\nretry: 0\n\n', '', 0),
+    'a retry with zeros': (b'retry:02000\n\n', '', 2000),
+    'a retry with 5000 zeros': (b'retry: %b7\n\n' % (b'0' * 5000), '', 7),
+    'retries that are none': (
+        b'retry: 7\nretry: 1000x\nretry: -1\nretry: +1\nretry: 1.5\nretry:\nretry\nretry: 1 \nretry:  1\nretry: 0x1\n',
+        '',
+        7,
+    ),
+    'a retry in other digits': ('retry: ٣\nretry: ²\n\n'.encode(), '', None),
+    'a retry of 5000 digits': (b'retry: %b\n\n' % (b'1' * 5000), '', None),
+}
+
+
+@pytest.mark.parametrize(('stream', 'last_id', 'retry'), STATES.values(), ids=STATES)
+async def test_what_is_needed_to_connect_again(stream: bytes, last_id: str, retry: int | None) -> None:
+    for pieces in ([stream], [stream[at : at + 1] for at in range(len(stream))]):
+        events = lowhaio_sse.events(body_of(*pieces))
+        assert (events.last_id, events.retry) == ('', None)
+        async for _ in events:
+            pass
+        assert (events.last_id, events.retry) == (last_id, retry)
+
+
+async def test_what_is_needed_to_connect_again_is_up_to_date_at_each_event() -> None:
+    """And the event that comes in the same piece does not count yet."""
+    events = lowhaio_sse.events(body_of(b'id: 1\ndata: a\n\nid: 2\nretry: 5\ndata: b\n\n'))
+    assert await anext(events) == message('a', '1')
+    assert (events.last_id, events.retry) == ('1', None)
+    assert await anext(events) == message('b', '2')
+    assert (events.last_id, events.retry) == ('2', 5)
+    await events.aclose()
+
+
+async def test_state_of_the_stream_before_goes_on() -> None:
+    events = lowhaio_sse.events(body_of(b'data: a\n\nid: 2\n\n'), last_id='1', retry=3000)
+    assert (events.last_id, events.retry) == ('1', 3000)
+    assert await anext(events) == message('a', '1')
+    assert [event async for event in events] == []
+    assert (events.last_id, events.retry) == ('2', 3000)
+
+
+@pytest.mark.parametrize(
+    ('options', 'match'),
+    [
+        ({'max_bytes': 0}, 'max_bytes must be at least 1, not 0'),
+        ({'retry': -1}, 'retry must be at least 0, not -1'),
+    ],
+)
+async def test_refused(options: dict[str, Any], match: str) -> None:
+    """At once, and the body is left as it was."""
+    below = Below([b'data: a\n\n'])
+    with pytest.raises(ValueError, match=match):
+        lowhaio_sse.events(below.body, **options)
+    assert not below.started
+    await below.body.aclose()
 
 
 TEXT = st.text(st.characters(exclude_characters='\r\n', exclude_categories=['Cs']), max_size=20)
@@ -109,10 +203,10 @@ def test_what_was_written_is_read(written: list[tuple[list[str], str]], end: byt
     assert anext_of(events) is None
 
 
-def anext_of(events: AsyncGenerator[Event, None]) -> Event | None:
+def anext_of(events: lowhaio_sse.EventStream) -> Event | None:
     """The next event of a stream that never waits."""
     try:
-        events.asend(None).send(None)
+        events.__anext__().__await__().send(None)
     except StopIteration as stopped:
         event: Event = stopped.value
         return event
@@ -139,10 +233,6 @@ async def test_event_comes_with_its_empty_line(end: bytes) -> None:
             break
 
 
-async def test_last_id_to_begin_with() -> None:
-    assert await taken_apart(b'data: a\n\nid: 2\ndata: b\n\n', last_id='1') == [message('a', '1'), message('b', '2')]
-
-
 @pytest.mark.parametrize('size', [1, 7, 100_000])
 @pytest.mark.parametrize('event', [b'data: aaaaaa\n\n', b'data: a\ndata: b\n\n', b':aaaaaaaaa\n\n', b'data: cut off'])
 async def test_limit(event: bytes, size: int) -> None:
@@ -165,9 +255,9 @@ async def test_stream_without_an_event(piece: bytes) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(lowhaio_sse.LimitError):
-            async for _ in lowhaio_sse.events(endless(), max_bytes=100_000):
+            async for _ in lowhaio_sse.events(endless(), max_bytes=20_000):
                 pass
-        assert tracemalloc.get_traced_memory()[1] < 3_000_000
+        assert tracemalloc.get_traced_memory()[1] < 600_000
     finally:
         tracemalloc.stop()
 
@@ -181,7 +271,8 @@ async def as_bytes(body: AsyncGenerator[bytes, Any], **options: Any) -> AsyncGen
 CONTRACT = Contract(
     lambda body: as_bytes(body, max_bytes=100),
     [
-        Case(b'data: a\n\ndata: b\r\n\r\n', b"('message', 'a', '', None)('message', 'b', '', None)"),
+        Case(b'data: a\n\ndata: b\r\n\r\n', b"('message', 'a', '')('message', 'b', '')"),
+        Case(b'data: a\r\ndata: b\r\n\r\n', b"('message', 'a\\nb', '')"),
         Case(b''),
         Case(b'data: ' + b'a' * 200, error=lowhaio_sse.LimitError),
     ],

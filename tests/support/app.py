@@ -9,6 +9,8 @@
 | GET /gzip           | `hello` 1000 times, gzip-compressed                                         |
 | GET /events/N       | N server-sent events, `event 0` and so on                                   |
 | GET /status/S       | status S, no body                                                           |
+| POST /form          | what Starlette reads, as JSON: a list of fields, each `[name, text]`, and   |
+|                     | files, each `[name, filename, type, size, SHA-256]`                         |
 | POST /echo          | how many bytes came and their SHA-256: `5 2cf24d…`                          |
 """
 
@@ -16,9 +18,13 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs
+
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
 
 Message = MutableMapping[str, Any]
 PIECE = 65536
@@ -61,6 +67,9 @@ async def _answer(
             return 200, [(b'content-type', b'text/event-stream')], events
         case ['status', status]:
             return int(status), [], iter([])
+        case ['form']:
+            answer = json.dumps(await _form(scope, receive)).encode()
+            return 200, [(b'content-length', b'%d' % len(answer))], iter([answer])
         case ['echo']:
             answer = await _digest(receive)
             return 200, [(b'content-length', b'%d' % len(answer))], iter([answer])
@@ -71,6 +80,19 @@ async def _answer(
 def _pieces(size: int, piece: int) -> Iterator[bytes]:
     for at in range(0, size, piece):
         yield b'x' * min(piece, size - at)
+
+
+async def _form(scope: Message, receive: Callable[[], Awaitable[Message]]) -> list[list[object]]:
+    found: list[list[object]] = []
+    async with Request(scope, receive).form() as items:
+        for name, value in items.multi_items():
+            if isinstance(value, UploadFile):
+                content = await value.read()
+                digest = hashlib.sha256(content).hexdigest()
+                found.append([name, value.filename, value.content_type, len(content), digest])
+            else:
+                found.append([name, value])
+    return found
 
 
 async def _digest(receive: Callable[[], Awaitable[Message]]) -> bytes:

@@ -38,7 +38,7 @@ All of them answer the same:
 | /json         | a JSON object; `POST` one with the bearer token `secret`, and it comes back with an `id`             |
 | /send         | the fields and the files of a form, as the standard library reads them                             |
 | /chat         | server-sent events, as the API of an LLM sends them                                                |
-| /events       | one server-sent event, the one after `last-event-id`                                               |
+| /events       | one server-sent event, the one after `last-event-id`; after three of them 204                       |
 | /private      | `Welcome!` to the user `user` with the password `password`, else 401                                |
 | /headers      | `vary` and `set-cookie` twice each                                                                 |
 | /download     | a million bytes                                                                                    |
@@ -256,7 +256,9 @@ def _response(peer: Peer, path: bytes, headers: dict[bytes, bytes]) -> bytes:
             said = [json.dumps({'choices': [{'delta': {'content': piece}}]}) for piece in ('Hel', 'lo', '!')]
             return _chunked([b'data: %b\n\n' % piece.encode() for piece in (*said, '[DONE]')])
         case b'/events':
-            number = int(headers.get(b'last-event-id') or -1) + 1
+            number = int(headers.get(b'last-event-id', b'-1')) + 1
+            if number == 3:
+                return b'HTTP/1.1 204 No Content\r\n\r\n'
             return _chunked([b'retry: 1\nid: %d\n' % number, b'data: event %d\n\n' % number])
         case b'/private':
             if headers.get(b'authorization') != b'Basic ' + base64.b64encode(b'user:password'):

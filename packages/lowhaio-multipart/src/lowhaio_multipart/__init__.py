@@ -5,25 +5,27 @@
 What is raised here while the body is made:
 
     MultipartError
-    └── LengthError    a part had more or fewer bytes than its size says
+    ├── LengthError      a part has more or fewer bytes than its size says
+    └── BoundaryError    a part holds what stands between the parts
 
 A form that can't be sent is the caller's mistake: `TypeError` or `ValueError`.
 """
 
+import operator
 import re
 import secrets
-from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import aclosing
-from typing import Any, NamedTuple
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from typing import NamedTuple
 
-__all__ = ['Form', 'LengthError', 'MultipartError', 'Part']
+__all__ = ['BoundaryError', 'Form', 'LengthError', 'MultipartError', 'Part']
 
-# RFC 2046 section 5.1.1: boundary := 0*69<bchars> bcharsnospace; without the blanks and quotes that need care.
-_BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=?-]{1,70}")
+# RFC 2046 section 5.1.1: boundary := 0*69<bchars> bcharsnospace; without those that would have to be in quotes in the
+# header, as "(", ",", ":", "=" and blanks.
+_BOUNDARY = re.compile(rb"[0-9A-Za-z'+_.-]{1,70}")
 _TYPE = re.compile(rb'[!-~](?:[\t -~]*[!-~])?')
 _LINE_END = re.compile(r'\r\n|\r|\n')
 
-# A part up to this size goes out in one piece with its head.
+# A part up to this size goes out in one piece with its head: less than a copy costs, a second packet does.
 _JOINED_BYTES = 65536
 
 
@@ -32,7 +34,11 @@ class MultipartError(Exception):
 
 
 class LengthError(MultipartError):
-    """A part had more or fewer bytes than its size says."""
+    """A part has more or fewer bytes than its size says."""
+
+
+class BoundaryError(MultipartError):
+    """A part holds what stands between the parts: whoever reads the form would take its rest for other parts."""
 
 
 class Part(NamedTuple):
@@ -48,7 +54,7 @@ class Part(NamedTuple):
     """
 
     name: str
-    content: str | bytes | Callable[[], AsyncGenerator[bytes, Any]]
+    content: str | bytes | Callable[[], AsyncIterator[bytes]]
     size: int | None = None
     filename: str | None = None
     content_type: bytes | None = None
@@ -66,16 +72,18 @@ class Form:
     def __init__(self, parts: Iterable[Part], *, boundary: bytes | None = None) -> None:
         """Make a form of these parts, in this order.
 
-        - `boundary`: what stands between the parts, and in none of them. 128 bits of chance if you don't say.
+        - `boundary`: what stands between the parts, and in none of them: 1 to 70 letters, digits and `'+_.-`. Without
+          it, 128 bits of chance, which no part holds.
 
         Raises `TypeError` or `ValueError` for a part or a boundary that can't be sent.
         """
         boundary = b'----' + secrets.token_hex(16).encode() if boundary is None else boundary
         if not _BOUNDARY.fullmatch(boundary):
-            raise ValueError(f'not a boundary: {boundary!r}')
-        self._parts = [(_head(part, boundary), *_sized(part)) for part in parts]
+            raise ValueError(f"a boundary is 1 to 70 letters, digits and '+_.-, not {boundary!r}")
+        self._delimiter = b'\r\n--' + boundary
+        self._parts = [(part.name, _head(part, boundary), *_sized(part, self._delimiter)) for part in parts]
         self._end = b'--%b--\r\n' % boundary
-        self.length = len(self._end) + sum(len(head) + size + 2 for head, _, size, _ in self._parts)
+        self.length = len(self._end) + sum(len(head) + size + 2 for _, head, _, size in self._parts)
         self.headers = {
             b'content-type': b'multipart/form-data; boundary=' + boundary,
             b'content-length': b'%d' % self.length,
@@ -84,41 +92,52 @@ class Form:
     async def body(self) -> AsyncGenerator[bytes, None]:
         """Yield the body, `length` bytes in all. Call it again, and it is made again.
 
-        Raises `LengthError` before a byte too many is yielded, or in place of the end, and what a part's generator
-        raises. However it ends, by cancellation too, a generator that was started is closed.
+        Raises `LengthError` before a byte too many is yielded, or in place of the end; `BoundaryError` before the
+        boundary is complete; and what a part's generator raises. However it ends, by cancellation too, a generator that
+        was started is closed, if it can be: other async iterators need not.
         """
-        for head, content, size, name in self._parts:
-            if isinstance(content, bytes):
-                if size <= _JOINED_BYTES:
-                    yield head + content + b'\r\n'
-                    continue
+        for name, head, content, size in self._parts:
+            if not isinstance(content, bytes):
                 yield head
-                yield content
-            else:
-                yield head
-                made = 0
-                async with aclosing(content()) as pieces:
-                    async for piece in pieces:
-                        made += len(piece)
-                        if made > size:
-                            raise LengthError(f'part {name!r} has at least {made} bytes, its size says {size}')
+                made = content()
+                try:
+                    total, window = 0, b'\r\n'
+                    async for piece in made:
+                        total += len(piece)
+                        if total > size:
+                            raise LengthError(f'part {name!r} has at least {total} bytes, its size says {size}')
+                        window = window[1 - len(self._delimiter) :] + piece
+                        # "Boundary delimiters must not appear within the encapsulated material" (RFC 2046
+                        # section 5.1.1).
+                        if self._delimiter in window:
+                            raise BoundaryError(f'part {name!r} holds the boundary in its first {total} bytes')
                         if piece:
                             yield piece
-                if made < size:
-                    raise LengthError(f'part {name!r} has {made} bytes, its size says {size}')
-            yield b'\r\n'
+                finally:
+                    if aclose := getattr(made, 'aclose', None):
+                        await aclose()
+                if total < size:
+                    raise LengthError(f'part {name!r} has {total} bytes, its size says {size}')
+                yield b'\r\n'
+            elif size <= _JOINED_BYTES:
+                yield head + content + b'\r\n'
+            else:
+                yield head
+                yield content
+                yield b'\r\n'
         yield self._end
 
 
 def _head(part: Part, boundary: bytes) -> bytes:
-    # WHATWG HTML section 4.10.21.8: line ends are those of CRLF in the name of a field, and as they are in that of a
-    # file. In both, what would end the header or the quotes is escaped.
+    # WHATWG HTML, "Multipart form data": line ends become CRLF in the name of a field, and stay as they are in that of
+    # a file. In both, what would end the header or the quotes is escaped, and nothing else: "The user agent must not
+    # perform any other escapes."
     name = _quoted(_LINE_END.sub('\r\n', part.name))
     head = b'--%b\r\nContent-Disposition: form-data; name="%b"' % (boundary, name)
     content_type = part.content_type
     if part.filename is not None:
         head += b'; filename="%b"' % _quoted(part.filename)
-        content_type = content_type or b'application/octet-stream'
+        content_type = b'application/octet-stream' if content_type is None else content_type
     if content_type is not None:
         if not _TYPE.fullmatch(content_type):
             raise ValueError(f'not a content type: {content_type!r}')
@@ -130,16 +149,20 @@ def _quoted(name: str) -> bytes:
     return name.encode().replace(b'\n', b'%0A').replace(b'\r', b'%0D').replace(b'"', b'%22')
 
 
-def _sized(part: Part) -> tuple[bytes | Callable[[], AsyncGenerator[bytes, Any]], int, str]:
-    content = part.content
+def _sized(part: Part, delimiter: bytes) -> tuple[bytes | Callable[[], AsyncIterator[bytes]], int]:
+    content, size = part.content, None if part.size is None else operator.index(part.size)
+    if size is not None and size < 0:
+        raise ValueError(f'part {part.name!r} has a size of {size}, which is below 0')
     if isinstance(content, str):
         content = _LINE_END.sub('\r\n', content).encode()
     if isinstance(content, bytes):
-        if part.size not in (None, len(content)):
-            raise ValueError(f'part {part.name!r} has {len(content)} bytes, its size says {part.size}')
-        return content, len(content), part.name
+        if size not in (None, len(content)):
+            raise ValueError(f'part {part.name!r} has {len(content)} bytes, its size says {size}')
+        if content.startswith(delimiter[2:]) or delimiter in content:
+            raise ValueError(f'part {part.name!r} holds the boundary: take another one, or leave it out')
+        return content, len(content)
     if not callable(content):
         raise TypeError(f'part {part.name!r} is text, bytes, or a function, not {type(content).__name__}')
-    if part.size is None or part.size < 0:
-        raise ValueError(f'part {part.name!r} needs the size of what it generates, not {part.size}')
-    return content, part.size, part.name
+    if size is None:
+        raise ValueError(f'part {part.name!r} needs the size of what its function generates')
+    return content, size
