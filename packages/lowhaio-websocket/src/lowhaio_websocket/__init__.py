@@ -71,8 +71,8 @@ def opening(*, subprotocols: Sequence[bytes] = (), extensions: Sequence[bytes] =
     The key among the headers is made of random bytes, so call this for every connection anew. A browser would add its
     `origin`, which some servers ask for.
 
-    Raises `TypeError` for what is neither a list nor a tuple of bytes, and `ValueError` for a subprotocol that is not a token or is
-    there twice, or an extension that does not have the form of one.
+    Raises `TypeError` for what is neither a list nor a tuple of bytes. Raises `ValueError` for a subprotocol that is
+    not a token or is there twice, and for an extension that does not have the form of one.
     """
     for name, values in (('subprotocols', subprotocols), ('extensions', extensions)):
         if not isinstance(values, list | tuple) or not all(isinstance(value, bytes) for value in values):
