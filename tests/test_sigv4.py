@@ -365,6 +365,12 @@ def test_keys_that_are_none_are_refused(name: str, wrong: bytes) -> None:
         Credentials(**arguments)
 
 
+@pytest.mark.parametrize('access_key', [b'AKIDEXAMPLE', b'tenant$user', b'user@example.com', b'!"#(+-.09:;<>?[^`{~'])
+def test_access_keys_of_other_servers(access_key: bytes) -> None:
+    keys = Credentials(access_key, b'secret')
+    assert signed(credentials=keys) == by_botocore(b'/', {}, NOTHING, credentials=keys)
+
+
 @pytest.mark.parametrize('wrong', [b'a/b', b'a,b', b'a=b'])
 def test_access_keys_that_would_be_read_as_two(wrong: bytes) -> None:
     with pytest.raises(ValueError, match=r'^access_key of 3 bytes is empty, or has in it what no such key has$'):

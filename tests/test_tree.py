@@ -264,6 +264,11 @@ def test_recipe_is_small(distribution: str) -> None:
     assert sum(lines_of_code(path.read_text()) for path in folder(distribution).glob('*.py')) <= 150
 
 
+def test_example_of_s3_is_as_small_as_its_page_says() -> None:
+    assert 'in less than 80 lines of code' in (ROOT / 'docs' / 'recipes' / 'sigv4.md').read_text()
+    assert lines_of_code((ROOT / 'examples' / 's3_client.py').read_text()) < 80
+
+
 @every_recipe
 def test_recipe_has_a_test_file(distribution: str) -> None:
     assert (ROOT / 'tests' / f'test_{distribution.removeprefix("lowhaio-")}.py').is_file()

@@ -46,9 +46,9 @@ _GRAMMAR = {
 }
 # Visible ASCII with spaces between it: servers read other bytes in more than one way.
 _VALUE = re.compile(rb'(?:[!-~](?:[ -~]*[!-~])?)?')
-# The first is put between slashes and commas. None has white space, which a file or a variable adds at its end.
+# Visible ASCII: no white space, which a file or a variable adds at its end. The first is put between `=`, `/` and `,`.
 _KEYS = {
-    'access_key': re.compile(rb'[0-9A-Za-z._-]+'),
+    'access_key': re.compile(rb'[^\0- ,/=\x7f-\xff]+'),
     'secret_key': re.compile(rb'[!-~]+'),
     'session_token': re.compile(rb'[!-~]+'),
 }

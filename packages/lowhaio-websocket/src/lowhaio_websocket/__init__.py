@@ -71,8 +71,8 @@ def opening(*, subprotocols: Sequence[bytes] = (), extensions: Sequence[bytes] =
     The key among the headers is made of random bytes, so call this for every connection anew. A browser would add its
     `origin`, which some servers ask for.
 
-    Raises `TypeError` for what is neither a list nor a tuple of bytes, and `ValueError` for a subprotocol that is not a token or is
-    there twice, or an extension that does not have the form of one.
+    Raises `TypeError` for what is neither a list nor a tuple of bytes. Raises `ValueError` for a subprotocol that is
+    not a token or is there twice, and for an extension that does not have the form of one.
     """
     for name, values in (('subprotocols', subprotocols), ('extensions', extensions)):
         if not isinstance(values, list | tuple) or not all(isinstance(value, bytes) for value in values):
@@ -127,12 +127,14 @@ def check(opening: Mapping[bytes, bytes], code: bytes, headers: Mapping[bytes, b
     # ASCII case-insensitive match for the value "websocket", the client MUST _Fail the WebSocket Connection_."
     upgrade = headers.get(b'upgrade')
     if upgrade is None or upgrade.lower() != b'websocket':
-        raise InvalidResponseError(f'upgrade is {upgrade!r} and not websocket: the server changed to something else')
+        raise InvalidResponseError(
+            f'upgrade is {_begin(upgrade)} and not websocket: the server changed to something else'
+        )
     # 3. "If the response lacks a |Connection| header field or the |Connection| header field doesn't contain a token
     # that is an ASCII case-insensitive match for the value "Upgrade", the client MUST _Fail the WebSocket Connection_."
     connection = headers.get(b'connection')
     if connection is None or b'upgrade' not in _elements(connection.lower()):
-        raise InvalidResponseError(f'connection is {connection!r}, without upgrade in it')
+        raise InvalidResponseError(f'connection is {_begin(connection)}, without upgrade in it')
     # 4. "If the response lacks a |Sec-WebSocket-Accept| header field or the |Sec-WebSocket-Accept| contains a value
     # other than the base64-encoded SHA-1 of the concatenation of the |Sec-WebSocket-Key| (as a string, not
     # base64-decoded) with the string "258EAFA5-E914-47DA-95CA-C5AB0DC85B11" but ignoring any leading and trailing
@@ -141,24 +143,31 @@ def check(opening: Mapping[bytes, bytes], code: bytes, headers: Mapping[bytes, b
     accept = headers.get(b'sec-websocket-accept')
     expected = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
     if accept is None or accept.strip(b' \t') != expected:
-        raise InvalidResponseError(f'sec-websocket-accept is {accept!r} and not {expected!r}: no answer to this key')
+        raise InvalidResponseError(
+            f'sec-websocket-accept is {_begin(accept)} and not {expected!r}: no answer to this key'
+        )
     # 5. "If the response includes a |Sec-WebSocket-Extensions| header field and this header field indicates the use of
     # an extension that was not present in the client's handshake (the server has indicated an extension not requested
     # by the client), the client MUST _Fail the WebSocket Connection_." So it is with one picked twice.
     picked = _elements(headers.get(b'sec-websocket-extensions', b''))
     for extension in picked:
         if not _EXTENSION.fullmatch(extension):
-            raise InvalidResponseError(f'not an extension: {extension!r}')
+            raise InvalidResponseError(f'not an extension: {_begin(extension)}')
     surplus = _names(picked) - _names(_elements(opening.get(b'sec-websocket-extensions', b'')))
     if surplus:
-        raise InvalidResponseError(f'extensions that were not asked for, or not as often: {sorted(surplus)}')
+        raise InvalidResponseError(f'an extension that was not asked for, or not as often: {_begin(min(surplus))}')
     # 6. "If the response includes a |Sec-WebSocket-Protocol| header field and this header field indicates the use of a
     # subprotocol that was not present in the client's handshake (the server has indicated a subprotocol not requested
     # by the client), the client MUST _Fail the WebSocket Connection_."
     subprotocol = headers.get(b'sec-websocket-protocol')
     if subprotocol is not None and subprotocol not in _elements(opening.get(b'sec-websocket-protocol', b'')):
-        raise InvalidResponseError(f'a subprotocol that was not asked for: {subprotocol!r}')
+        raise InvalidResponseError(f'a subprotocol that was not asked for: {_begin(subprotocol)}')
     return subprotocol
+
+
+def _begin(value: bytes | None) -> str:
+    """What a message shows of a value: the server makes it as long as it likes."""
+    return repr(value and value[:80])
 
 
 def _elements(value: bytes) -> list[bytes]:
