@@ -137,8 +137,12 @@ class Peer:
         A client that does not read, or does not yet, finds several pieces at once: receive something from it first.
 
         The client's loop sends them itself, each some turns after the one before. With the loop and this thread taking
-        turns, a byte would take ten times as long. All of them together have to fit into the buffers of the sockets.
+        turns, a byte would take twice as long. What the client leaves unread has to fit into the sockets' buffers.
         """
+        for start in range(0, len(data), 1000 * size):  # each thousand is an operation, with all of the patience
+            self._pieces(data[start : start + 1000 * size], size)
+
+    def _pieces(self, data: bytes, size: int) -> None:
         starts = iter(range(0, len(data), size))
         sent: concurrent.futures.Future[None] = concurrent.futures.Future()
 
