@@ -22,7 +22,20 @@ from hypothesis import strategies as st
 import lowhaio
 import lowhaio_chunked
 import lowhaio_gzip
-from support.fuzzing import LIMIT, METHODS, MOST_BYTES, TOKENS, Case, Finding, Fuzzer, Player, corpus, player, receive, save
+from support.fuzzing import (
+    LIMIT,
+    METHODS,
+    MOST_BYTES,
+    TOKENS,
+    Case,
+    Finding,
+    Fuzzer,
+    Player,
+    corpus,
+    player,
+    receive,
+    save,
+)
 from support.loops import AsyncioLoop
 from support.oracle import Verdict, judged
 from support.vectors import OK, TOPICS, Vector
@@ -204,7 +217,12 @@ SHAPES: dict[str, Callable[[int], bytes]] = {
 
 HELD = [
     SHAPES[name]
-    for name in ('many headers', 'many long headers that differ', 'many headers that frame the message', 'many trailers')
+    for name in (
+        'many headers',
+        'many long headers that differ',
+        'many headers that frame the message',
+        'many trailers',
+    )
 ]
 
 shapes = pytest.mark.parametrize('shape', SHAPES.values(), ids=SHAPES)
