@@ -201,6 +201,7 @@ async def test_connection_to_itself() -> None:
                 raise AssertionError('it was entered')
     assert isinstance(caught.value.__cause__, OSError)
     with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(('127.0.0.1', free))
 
 
