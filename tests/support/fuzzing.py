@@ -206,7 +206,7 @@ class Tracer:
 
 def steps_allowed(case: Case) -> int:
     """Lines of code that a case may take: so many for an exchange, and so many for each byte that may be alone."""
-    return 2000 + 80 * len(case.response) + 10 * MOST_CONTENT // LIMIT
+    return 2000 + 100 * len(case.response) + 10 * MOST_CONTENT // LIMIT
 
 
 async def receive(pool: lowhaio.Pool, connection: lowhaio.Connection, method: bytes) -> Verdict:

@@ -9,6 +9,7 @@ import errno
 import os
 import socket
 import ssl
+import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -18,6 +19,8 @@ from .waiting import complete
 
 # RFC 8305 section 5: "One recommended value for a default delay is 250 milliseconds."
 ATTEMPT_DELAY_SECONDS = 0.25
+
+_ABORT = struct.pack('ii', 1, 0)
 
 Wait = Callable[[asyncio.Future[Any]], Awaitable[object]]
 
@@ -45,7 +48,7 @@ class Race:
         self._running: dict[int, tuple[socket.socket, Address]] = {}
         self._failures: list[tuple[object, OSError]] = []
         self._silent: list[object] = []
-        self._mistake: Exception | None = None
+        self._mistake: BaseException | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._winner: tuple[socket.socket, Address] | None = None
         self._over: asyncio.Future[None] = loop.create_future()
@@ -55,7 +58,8 @@ class Race:
         """The socket of the winner, and its address. Left in any other way, no socket stays open."""
         try:
             self._start_next()
-            await wait(self._over)
+            if self._mistake is None:
+                await wait(self._over)
         except BaseException:
             if self._winner is not None:
                 self._winner[0].close()
@@ -113,7 +117,7 @@ class Race:
             sock.close()
             self._failures.append((sockaddr, failure.with_traceback(None)))
             return False
-        except Exception as mistake:
+        except BaseException as mistake:
             sock.close()
             self._mistake = mistake.with_traceback(None)
             self._end()
@@ -123,6 +127,7 @@ class Race:
 
     def _won(self, sock: socket.socket, address: Address) -> bool:
         if _is_connected_to_itself(sock):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)  # the port is free at once, for who will listen
             sock.close()
             self._failures.append((address[1], OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))))
             return False
