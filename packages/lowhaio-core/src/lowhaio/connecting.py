@@ -127,7 +127,9 @@ class Race:
 
     def _won(self, sock: socket.socket, address: Address) -> bool:
         if _is_connected_to_itself(sock):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)  # the port is free at once, for who will listen
+            sock.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, _ABORT
+            )  # the port is free at once, for who will listen
             sock.close()
             self._failures.append((address[1], OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))))
             return False
