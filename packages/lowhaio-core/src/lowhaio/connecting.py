@@ -9,7 +9,6 @@ import errno
 import os
 import socket
 import ssl
-import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -19,8 +18,6 @@ from .waiting import complete
 
 # RFC 8305 section 5: "One recommended value for a default delay is 250 milliseconds."
 ATTEMPT_DELAY_SECONDS = 0.25
-
-_ABORT = struct.pack('ii', 1, 0)
 
 Wait = Callable[[asyncio.Future[Any]], Awaitable[object]]
 
@@ -127,9 +124,8 @@ class Race:
 
     def _won(self, sock: socket.socket, address: Address) -> bool:
         if _is_connected_to_itself(sock):
-            sock.setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, _ABORT
-            )  # the port is free at once, for who will listen
+            # With SO_LINGER on, of 0 seconds, the port is free at once, for who will listen there.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\1\1\1\1\0\0\0\0')
             sock.close()
             self._failures.append((address[1], OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))))
             return False

@@ -341,7 +341,7 @@ def viewed(data: bytes | bytearray | memoryview) -> memoryview:
 
 
 async def recv_status_line(connection: Exchange, cursor: int = 0) -> tuple[bytes, int]:
-    """Receive a status line (RFC 9112 section 4).
+    """Receive the head of a response, and give out its status line (RFC 9112 section 4).
 
     An interim response (1xx but 101, RFC 9110 section 15.2) is followed by another status line: after its headers
     call this again with the cursor.
@@ -355,9 +355,9 @@ async def recv_status_line(connection: Exchange, cursor: int = 0) -> tuple[bytes
 
     Raises:
         TransferTimeoutError: No byte was received for `max_wait_send_recv_seconds`.
-        ClosedError: The connection ended before the line did.
+        ClosedError: The connection ended before the head did.
         TLSError: TLS failed.
-        RemoteProtocolError: Not a status line of HTTP/1.0 or HTTP/1.1, or longer than `chunk_bytes`.
+        RemoteProtocolError: Not a status line of HTTP/1.x, a line of over 65,536 bytes, or a head of over 262,144.
         LocalProtocolError: Called out of order, or with a cursor that is not the last.
 
     Cancelled, nothing is lost: it can be called again.
@@ -383,7 +383,7 @@ async def recv_status_line(connection: Exchange, cursor: int = 0) -> tuple[bytes
 async def recv_headers(connection: Exchange, cursor: int) -> AsyncGenerator[tuple[bytes, bytes, int], None]:
     """Receive the headers of a response (RFC 9112 section 5), in order, repeated ones as they are.
 
-    Their number is not limited: compare the cursor with a limit of yours.
+    What limits their number is the size of the head: compare the cursor with a limit of yours, if it is lower.
 
     Args:
         connection: The connection of the block.
@@ -394,13 +394,11 @@ async def recv_headers(connection: Exchange, cursor: int) -> AsyncGenerator[tupl
         of bytes of this response up to the end of the header's line.
 
     Raises:
-        TransferTimeoutError: No byte was received for `max_wait_send_recv_seconds`.
-        ClosedError: The connection ended before the headers did.
-        TLSError: TLS failed.
-        RemoteProtocolError: A line that is not a header or is longer than `chunk_bytes`, or an invalid Content-Length.
+        RemoteProtocolError: A line that is not a header or is over 65,536 bytes, or an invalid Content-Length.
         LocalProtocolError: Called out of order, or with a cursor that is not the last.
 
-    Cancelled or closed early, nothing is lost: called again with the last cursor, it goes on with the next header.
+    It never waits, as the head was received with its status line. Closed early, nothing is lost: called again with the
+    last cursor, it goes on with the next header.
 
     """
     if connection.phase is not _HEADERS or cursor != connection.cursor:

@@ -63,7 +63,7 @@ def connection_pool(
         max_requests_per_connection: Requests after which a connection is not used again.
         max_idle_seconds: Seconds after which an unused connection is closed; 0 keeps none.
         max_wait_send_recv_seconds: Seconds that a send or a receive may go on without a byte of progress.
-        chunk_bytes: Bytes that one receive asks for at most, and the limit of a status line or a header line.
+        chunk_bytes: Bytes that one receive asks for at most.
 
     Raises:
         TypeError: A setting is not a number of the right type.
