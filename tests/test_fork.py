@@ -129,13 +129,13 @@ class Forking(NonSSLContext):
         if self.step == 'connect':
             fork()
 
-    def wrap_socket(self, sock: socket.socket, **settings: Any) -> Any:
+    def wrap_socket(self, sock: socket.socket, *arguments: Any, **settings: Any) -> Any:
         if self.step == 'wrap':
             fork()
         if self.step == 'handshake':
             ForkingSocket.forked = False
             return ForkingSocket(sock.family, sock.type, sock.proto, sock.detach())
-        return super().wrap_socket(sock, **settings)
+        return super().wrap_socket(sock, *arguments, **settings)
 
 
 @pytest.mark.parametrize('step', ['connect', 'wrap', 'handshake'])

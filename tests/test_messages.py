@@ -131,7 +131,7 @@ async def test_certificate_that_is_asked_for_while_a_send_fails(authority: Autho
         connection = pool.connection(server.address, server.port, authority.client(), server_hostname=HOST)
         async with connection:
             await asyncio.wrap_future(refused)
-            with pytest.raises(lowhaio.TLSError, match='(?i)certificate.required'):
+            with pytest.raises(lowhaio.TLSError, match=r'(?i)certificate.required'):
                 await pool.send(connection, b'POST / HTTP/1.1\r\ncontent-length: 9999999\r\n\r\n' + bytes(9999999))
 
 
@@ -156,7 +156,7 @@ async def test_what_each_address_did(clock: ClockLoop) -> None:
 
 
 async def test_rooted_name(authority: Authority) -> None:
-    """ "Represented as a byte string using ASCII encoding without a trailing dot" (RFC 6066 section 3)."""
+    """The dot is left off for TLS: the name is sent "without a trailing dot" (RFC 6066 section 3)."""
     names: list[str | None] = []
     tls = authority.server()
     tls.sni_callback = lambda _, name, __: names.append(name)
