@@ -39,6 +39,7 @@ from .grammar import (
     looks_like,
     parse_folded_headers,
     parse_headers,
+    parse_line,
     parse_status_line,
     response_framing,
     shown,
@@ -183,7 +184,12 @@ class Exchange:
                         parse_status_line(bytes(head[:newline]).removesuffix(b'\r'))
                     if BARE_LF.search(head, looked):
                         raise RefusedError(f'a line that ends in LF without CR: {shown(bytes(head))}')
-                    line_start = head.rfind(b'\n') + 1
+                    last = head.rfind(b'\n')
+                    first, *lines = bytes(head[line_start : last - 1]).split(b'\r\n')
+                    for line in lines if not line_start else [first, *lines]:
+                        if not line.startswith((b' ', b'\t')):
+                            parse_line(line)
+                    line_start = last + 1
                 if len(head) > HEAD_MAX:
                     raise RefusedError(f'a head of at least {len(head)} bytes, over the limit of {HEAD_MAX}')
                 looked = len(head)
