@@ -31,7 +31,7 @@ async def headers_of(pool: lowhaio.Pool, connection: lowhaio.Connection) -> list
     """Send a request, and receive its response: the headers and the cursor after each."""
     await pool.send(connection, REQUEST)
     _, cursor = await pool.recv_status_line(connection)
-    assert cursor == len(connection.status_line) + 2
+    assert cursor == len(OK)
     headers = []
     async for name, value, cursor in pool.recv_headers(connection, cursor):
         headers.append((name, value, cursor))

@@ -55,8 +55,7 @@ class Race:
         """The socket of the winner, and its address. Left in any other way, no socket stays open."""
         try:
             self._start_next()
-            if self._mistake is None:
-                await wait(self._over)
+            await (wait(self._over) if self._mistake is None else self._over)
         except BaseException:
             if self._winner is not None:
                 self._winner[0].close()
