@@ -67,15 +67,15 @@ class Exchange:
     """The state of one request and its response on a link that its owner lends."""
 
     __slots__ = (
-        'body_left', 'code', 'complete', 'cursor', 'framing', 'headers', 'line', 'lines', 'link', 'method',
-        'minor', 'persists', 'phase', 'phase_after_headers', 'received', 'request', 'reused', 'sending', 'sent',
+        'body_left', 'code', 'complete', 'cursor', 'framing', 'headers', 'line', 'link', 'method',
+        'persists', 'phase', 'phase_after_headers', 'received', 'request', 'reused', 'sending', 'sent',
         'serial', 'taken',
     )  # fmt: skip
 
     serial: int
     sent: int
     received: int
-    headers: Iterator[Field] | None
+    headers: Iterator[Field]
     phase_after_headers: Phase
 
     def lend(self, link: Link) -> None:
@@ -201,38 +201,31 @@ class Exchange:
             link.unread = bytes(head)
 
     def begin_response(self, received: bytes, end: int) -> None:
-        """Take a head off what was received, and its status line apart."""
-        lines = received[:end].split(b'\r\n')
-        line = lines[0]
-        self.minor, self.code = parse_status_line(line)
-        self.line = line
-        self.lines = lines
-        self.headers = None
-        self.cursor = self.taken + len(line) + 2
-        self.taken += end + 4
-        self.link.unread = received[end + 4 :]
-        self.phase = _HEADERS
-        self.serial += 1
-
-    def begin_headers(self) -> Iterator[Field]:
-        """Take the header lines apart, and decide what ends the body, in the order of RFC 9112 section 6.3."""
-        lines = self.lines[1:]
+        """Take a head off what was received, and apart. One that is refused stays, and is refused again."""
+        line, *lines = received[:end].split(b'\r\n')
+        minor, code = parse_status_line(line)
         folded = False
         try:
             fields = parse_headers(lines)
         except RefusedError:
             fields, folded = parse_folded_headers(lines)
-        self.framing, self.body_left, persists = response_framing(self.method, self.code, self.minor, fields)
+        self.framing, self.body_left, persists = response_framing(self.method, code, minor, fields)
         if not persists or folded:
             self.persists = False
-        if self.code.startswith(b'1') and self.framing is not _TUNNEL:
+        if code.startswith(b'1') and self.framing is not _TUNNEL:
             self.phase_after_headers = _STATUS
         else:
             self.phase_after_headers = _BODY
             self.complete = self.framing is _LENGTH and not self.body_left
             self.link.recv_bytes = self.link.chunk_bytes
-        self.headers = headers = iter(fields)
-        return headers
+        self.line = line
+        self.code = code
+        self.headers = iter(fields)
+        self.cursor = self.taken + len(line) + 2
+        self.taken += end + 4
+        self.link.unread = received[end + 4 :]
+        self.phase = _HEADERS
+        self.serial += 1
 
     # ---- errors
 
@@ -266,7 +259,7 @@ class Exchange:
             message = f'the server closed the connection before {awaited}{self.hint(awaited)}'
             raise self.error(ClosedError, message) from None
         if isinstance(failure, RefusedError):
-            raise self.error(RemoteProtocolError, f'{awaited}: {failure}') from None
+            raise self.error(RemoteProtocolError, str(failure)) from None
         if isinstance(failure, (AbandonedError, BusyError)):
             raise self.error(LocalProtocolError, f'{awaited}: {failure}') from None
         if isinstance(failure, ssl.SSLEOFError) and awaited != 'send':
@@ -410,13 +403,7 @@ async def recv_headers(connection: Exchange, cursor: int) -> AsyncGenerator[tupl
     if connection.phase is not _HEADERS or cursor != connection.cursor:
         raise connection.misused('recv_headers', cursor)
     serial = connection.serial
-    headers = connection.headers
-    if headers is None:
-        try:
-            headers = connection.begin_headers()
-        except RefusedError as refused:
-            connection.fail(refused, 'the headers')
-    for name, value, size, _ in headers:
+    for name, value, size, _ in connection.headers:
         cursor = connection.cursor = connection.cursor + size
         yield name, value, cursor
         if connection.serial != serial:
