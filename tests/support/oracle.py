@@ -45,6 +45,11 @@ class Verdict:
     reusable: bool = False
 
 
+def _is_bad(line: bytes) -> bool:
+    parts = _HEADER_LINE.fullmatch(line)
+    return parts is None or (parts[1].lower() in _FRAMING and parts[2].count(b',') >= _MOST_ELEMENTS)
+
+
 class _RefusedError(Exception):
     def __init__(self, kind: type[Exception] = lowhaio.SentRemoteProtocolError) -> None:
         self.kind = kind
@@ -119,7 +124,9 @@ class _Reading:
         first, newline, _ = head.partition(b'\n')
         bad_start = newline and not _STATUS_LINE.fullmatch(first.removesuffix(b'\r') + b'\r\n')
         too_long = len(head) > HEAD_MAX or len(head) - head.rfind(b'\n') - 1 > LINE_MAX + 1
-        if bad_start or too_long or head.count(b'\n') != head.count(b'\r\n'):
+        whole = head[: head.rfind(b'\r\n') + 2].splitlines(keepends=True)[1:] if b'\r\n' in head else []
+        bad_line = any(line[:1] not in (b' ', b'\t') and _is_bad(line) for line in whole)
+        if bad_start or bad_line or too_long or head.count(b'\n') != head.count(b'\r\n'):
             return _RefusedError()
         return _RefusedError(lowhaio.SentClosedError)
 

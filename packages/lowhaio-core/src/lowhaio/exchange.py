@@ -187,7 +187,7 @@ class Exchange:
                     last = head.rfind(b'\n')
                     first, *lines = bytes(head[line_start : last - 1]).split(b'\r\n')
                     for line in lines if not line_start else [first, *lines]:
-                        if not line.startswith((b' ', b'\t')):
+                        if line and not line.startswith((b' ', b'\t')):
                             parse_line(line)
                     line_start = last + 1
                 if len(head) > HEAD_MAX:
