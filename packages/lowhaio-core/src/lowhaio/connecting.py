@@ -5,6 +5,7 @@ the process that connects, nothing here touches the loop, which both share.
 """
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
@@ -205,9 +206,7 @@ def _is_connected_to_itself(sock: socket.socket) -> bool:
 
     TCP calls that a simultaneous open (RFC 9293 section 3.5).
     """
-    if sock.family == socket.AF_UNIX:
-        return False
-    try:
-        return bool(sock.getsockname() == sock.getpeername())
-    except OSError:  # the connection is gone already, and what comes next says how
-        return False
+    is_itself = False
+    with contextlib.suppress(OSError):  # the connection may be gone already, and what comes next says how
+        is_itself = sock.family != socket.AF_UNIX and sock.getsockname() == sock.getpeername()
+    return is_itself
