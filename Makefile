@@ -55,6 +55,7 @@ format: $(READY) ## put the code in order
 
 coverage: $(READY) ## run the tests and demand that they reach every line and branch
 	$(MAKE) test WORKERS=0 UNDER='-m coverage run'
+	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
 wheels: $(READY) ## build the packages into dist/
