@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from typing import Any
@@ -312,6 +313,25 @@ async def test_time_to_shake_hands(clock: ClockLoop, client_tls: ssl.SSLContext)
         await clock.idle()
         message = await not_entered_in(2, entering, clock, lowhaio.ConnectTimeoutError)
         assert message == f'handshake with {server.address[0][4]}: not done within 2 seconds'
+        await server.do(0, Peer.until_closed)
+
+
+async def test_time_that_a_context_took(clock: ClockLoop, client_tls: ssl.SSLContext) -> None:
+    """Where it blocked the loop until the time was over, nothing is waited for any more."""
+
+    class Slow:
+        check_hostname = True
+
+        def wrap_socket(self, sock: socket.socket, **settings: Any) -> ssl.SSLSocket:
+            clock.advance(2)
+            return client_tls.wrap_socket(sock, **settings)
+
+    async with puppets() as server, small_pool() as pool:
+        connection = pool.connection(
+            server.address, server.port, Slow(), server_hostname=HOST, max_wait_connect_seconds=2
+        )
+        with pytest.raises(lowhaio.ConnectTimeoutError, match=r'^handshake with .* not done within 2 seconds'):
+            await connection.__aenter__()
         await server.do(0, Peer.until_closed)
 
 

@@ -15,9 +15,12 @@ import pytest
 
 import lowhaio
 from lowhaio_nonssl import NonSSLContext, NonSSLSocket
+from support.addresses import port
 from support.certificates import HOST
-from support.pools import REQUEST, RESPONSE, exchanged, received, small_pool, turns
+from support.loops import ClockLoop
+from support.pools import REQUEST, RESPONSE, exchanged, leave, received, small_pool, turns
 from support.puppets import in_turn, puppets, reads_head, says
+from support.scripted import AddressInfo, silent
 
 PLAIN = NonSSLContext()
 encryptions = pytest.mark.parametrize('encrypted', [False, True], ids=['plain', 'TLS'])
@@ -155,3 +158,51 @@ async def test_while_a_connection_is_opened(step: str) -> None:
                     assert again.reused
                     await pool.send(again, REQUEST)
                     assert await received(pool, again) == b'hello'
+
+
+async def opening(
+    pool: lowhaio.Pool, address: AddressInfo, context: Any, clock: ClockLoop
+) -> asyncio.Task[lowhaio.Connection]:
+    """A task that opens a connection, and waits for the server to answer."""
+    connection = pool.connection([address], port(address), context, server_hostname=HOST)
+    entering = asyncio.create_task(connection.__aenter__())
+    await clock.idle()
+    assert not entering.done()
+    return entering
+
+
+def fork_and_unwind(task: asyncio.Task[Any]) -> None:
+    """In the child, unwind the task from where it waits, as the end of its process does."""
+    try:
+        fork()
+    except ChildEnds:
+        coroutine: Any = task.get_coro()
+        coroutine.close()
+        raise
+
+
+async def test_while_a_connect_waits(clock: ClockLoop) -> None:
+    with silent() as address:
+        with child_ends_here():
+            async with small_pool(max_wait_connection_seconds=5) as pool:
+                entering = await opening(pool, address, PLAIN, clock)
+                fork_and_unwind(entering)
+                clock.advance(5)
+                with pytest.raises(lowhaio.ConnectTimeoutError):
+                    await entering
+
+
+async def test_while_a_handshake_waits(
+    clock: ClockLoop, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    """The parent's handshake goes on: nobody took its descriptor from the loop, or said anything to the server."""
+    async with puppets() as server:
+        with child_ends_here():
+            async with small_pool() as pool:
+                entering = await opening(pool, server.address[0], client_tls, clock)
+                fork_and_unwind(entering)
+                await server.do(0, lambda peer: peer.start_tls(server_tls))
+                connection = await entering
+                server.begin(0, in_turn(reads_head, says(RESPONSE)))
+                assert await exchanged(pool, connection) == b'hello'
+                leave(connection)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import ssl
 import threading
@@ -18,7 +17,7 @@ import lowhaio_chunked
 from lowhaio_nonssl import NonSSLContext
 from support.certificates import HOST
 from support.scripted import Peer, Server, scripted
-from support.vectors import CHUNK_BYTES, GET, LIMIT, OK, TOPICS, Vector
+from support.vectors import CHUNK_BYTES, GET, HEAD_LIMIT, LIMIT, OK, TOPICS, Vector
 
 PROBE = b'GET /probe HTTP/1.1\r\nhost: example.com\r\nconnection: close\r\n\r\n'
 PROBED = b'HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nprobed'
@@ -348,15 +347,13 @@ async def test_what_was_refused_stays_refused(response: bytes) -> None:
         assert messages == [messages[0]] * 3
 
 
-@pytest.mark.parametrize('interim', [False, True], ids=['headers', 'interim responses'])
-async def test_without_end(interim: bool) -> None:
+async def test_interim_responses_without_end() -> None:
     """The cursor tells a caller that wants a limit how much it was; leaving ends it, and nothing is kept."""
 
     def script(peer: Peer) -> None:
         peer.until(b'\r\n\r\n')
-        peer.send(b'' if interim else OK)
         while True:
-            peer.send(b'HTTP/1.1 100 Continue\r\n\r\n' if interim else b'name: value\r\n')
+            peer.send(b'HTTP/1.1 100 Continue\r\n\r\n')
 
     async with scripted(script) as server, a_pool() as pool, plain(pool, server) as connection:
         await pool.send(connection, GET)
@@ -364,12 +361,22 @@ async def test_without_end(interim: bool) -> None:
         while cursors[-1] < 10_000:
             code, cursor = await pool.recv_status_line(connection, cursors[-1])
             cursors.append(cursor)
-            async with contextlib.aclosing(pool.recv_headers(connection, cursor)) as headers:
-                async for _, _, cursor in headers:
-                    cursors.append(cursor)
-                    if cursor >= 10_000:
-                        break
-            assert code == (b'100' if interim else b'200')
-    step = 25 if interim else 13
-    first = 23 if interim else len(OK)
-    assert cursors == [0, *range(first, cursors[-1] + 1, step)]
+            assert [header async for header in pool.recv_headers(connection, cursor)] == []
+            assert code == b'100'
+    assert cursors == [0, *range(23, cursors[-1] + 1, 25)]
+
+
+async def test_headers_without_end() -> None:
+    """They are refused at the limit of a head, of which nothing was given out."""
+
+    def script(peer: Peer) -> None:
+        peer.until(b'\r\n\r\n')
+        peer.send(OK)
+        while True:
+            peer.send(b'name: value\r\n')
+
+    async with scripted(script) as server, a_pool() as pool, plain(pool, server) as connection:
+        await pool.send(connection, GET)
+        with pytest.raises(lowhaio.SentRemoteProtocolError, match=rf'head of .*limit of {HEAD_LIMIT}\b') as caught:
+            await pool.recv_status_line(connection)
+    assert HEAD_LIMIT < caught.value.bytes_received <= HEAD_LIMIT + CHUNK_BYTES
