@@ -335,14 +335,7 @@ async def test_what_was_refused_stays_refused(response: bytes) -> None:
         messages: list[str] = []
         for _ in range(3):
             with pytest.raises(lowhaio.SentRemoteProtocolError) as caught:
-                if response.startswith(OK):
-                    cursor = len(OK)
-                    if not messages:
-                        assert await pool.recv_status_line(connection) == (b'200', cursor)
-                    async for _, _, cursor in pool.recv_headers(connection, cursor):
-                        raise AssertionError('a header of a response that is refused')
-                else:
-                    await pool.recv_status_line(connection)
+                await pool.recv_status_line(connection)
             messages.append(str(caught.value))
         assert messages == [messages[0]] * 3
 
