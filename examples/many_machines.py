@@ -87,7 +87,7 @@ class Fetcher(distributed.WorkerPlugin):  # type: ignore[misc]  # distributed ha
         self._thread.start()
         pool = lowhaio.connection_pool(max=PARTITION_REQUESTS * worker.state.nthreads, **SETTINGS)
         self.run(self._stack.enter_async_context(pool))
-        contexts = {'https': ssl.create_default_context(), 'http': NonSSLContext()}
+        contexts: Any = {'https': ssl.create_default_context(), 'http': NonSSLContext()}
         resolve = lowhaio_resolve.cached(max_age_seconds=30)
         self.call = lowhaio_retry.retried(lowhaio_request.exchange(pool, resolve=resolve, **contexts, **HANDED_IN))
         worker.metrics['urls'] = lambda _: self.urls  # a column of the dashboard's page "Workers"
@@ -145,7 +145,7 @@ def run(client: Any, urls: list[str], folder: str, method: str = 'GET') -> Itera
     is the limit for the origin.
     """
     client.register_plugin(Fetcher())
-    completed = distributed.as_completed(with_results=True, raise_errors=False)
+    completed = distributed.as_completed(loop=client.loop, with_results=True, raise_errors=False)
     running: dict[Any, tuple[Iterator[list[str]], int]] = {}
     lanes: deque[Iterator[list[str]]] = deque()
     origins: defaultdict[Any, list[str]] = defaultdict(list)
