@@ -66,7 +66,7 @@ def by_botocore(
         {name.decode(): value.decode() for name, value in headers.items()},
     )
     request.headers['X-Amz-Content-SHA256'] = body_hash.decode()
-    kind: Any = botocore.auth.S3SigV4Auth if service == b's3' else botocore.auth.SigV4Auth
+    kind: Any = botocore.auth.S3SigV4Auth if service.startswith(b's3') else botocore.auth.SigV4Auth
 
     class Auth(kind):  # type: ignore[misc]  # a class without types
         def payload(self, _: object) -> str:
@@ -185,10 +185,28 @@ def test_targets_of_other_services(target: bytes) -> None:
     assert signed(target, service=b'sts') == by_botocore(target, {}, NOTHING, service=b'sts')
 
 
-@pytest.mark.parametrize('service', [b's3', b's3-outposts', b's3-object-lambda', b'sts'])
+@pytest.mark.parametrize('service', [b's3', b's3-outposts', b's3-object-lambda', b's3express', b'sts'])
 def test_s3_has_rules_of_its_own(service: bytes) -> None:
     """Two paths that only other services take for the same."""
     assert (signed(b'//a', service=service) == signed(b'/a', service=service)) == (service == b'sts')
+
+
+@pytest.mark.parametrize('service', [b's3', b's3-outposts', b's3-object-lambda', b's3express'])
+@pytest.mark.parametrize('target', [b'/a%20b//c', b'/%25/../%E2%82%AC?session'])
+def test_all_that_is_s3_is_signed_as_s3(service: bytes, target: bytes) -> None:
+    assert signed(target, service=service) == by_botocore(target, {}, NOTHING, service=service)
+
+
+def test_a_session_of_s3_express() -> None:
+    """Its token is in a header of its own, which the caller hands in, and no session token of the keys."""
+    token = b'token-of-the-session'
+    keys = botocore.credentials.Credentials(KEYS.access_key.decode(), KEYS.secret_key.decode(), token.decode())
+    request = botocore.awsrequest.AWSRequest('GET', 'https://example.amazonaws.com/a%20b//c', {})
+    with unittest.mock.patch('botocore.auth.get_current_datetime', return_value=NOW):
+        botocore.auth.S3ExpressAuth(keys, 's3express', 'us-east-1', identity_cache=None).add_auth(request)
+    found = signed(b'/a%20b//c', {b'x-amz-s3session-token': token}, service=b's3express')
+    assert request.headers['x-amz-s3session-token'].encode() == token
+    assert found[b'authorization'].decode() == request.headers['Authorization']
 
 
 ESCAPED_IN_ANOTHER_WAY = [
