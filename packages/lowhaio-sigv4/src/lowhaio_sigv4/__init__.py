@@ -26,7 +26,7 @@ S3 takes it. What is left to protect the body is TLS: do not use it over `http:/
 """
 
 # Those whose paths are the names of objects: what stands in them is signed as it is sent.
-_S3 = frozenset([b's3', b's3-object-lambda', b's3-outposts'])
+_S3 = frozenset([b's3', b's3-object-lambda', b's3-outposts', b's3express'])
 
 # A proxy on the way may take these off, add to them or change them, and the signature would fit no longer: the fields
 # of one hop (RFC 9110 section 7.6.1), and those that tell who passed a request on.
