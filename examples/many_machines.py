@@ -13,7 +13,6 @@ it, and the `.tmp` file beside it holds what is known.
 """
 
 import asyncio
-import concurrent.futures
 import json
 import re
 import ssl
@@ -110,10 +109,7 @@ class Fetcher(distributed.WorkerPlugin):  # type: ignore[misc]  # distributed ha
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run it in the loop, and wait for it in another thread."""
-        try:
-            return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
-        except concurrent.futures.CancelledError:
-            raise distributed.Reschedule from None  # this worker is being closed: let another one do it
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
 
 def fetch(name: str, method: str, urls: list[str], folder: str) -> Counter[str]:

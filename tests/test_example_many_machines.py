@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import contextlib
 import json
@@ -16,9 +17,12 @@ from typing import Any, NamedTuple, cast
 import psutil
 import pytest
 
+from support.fences import fences_of
 from support.lines import lines_of_code
 
-PROGRAM = Path(__file__).parent.parent / 'examples' / 'many_machines.py'
+ROOT = Path(__file__).parent.parent
+PROGRAM = ROOT / 'examples' / 'many_machines.py'
+PAGE = ROOT / 'docs' / 'recipes' / 'many-machines.md'
 ORIGIN_LIMIT = 32
 """Requests at once to one origin: ORIGIN_PARTITIONS times PARTITION_REQUESTS of the program."""
 
@@ -203,7 +207,18 @@ def records(folder: Path, pattern: str) -> list[dict[str, Any]]:
 
 
 def test_the_example_is_short() -> None:
-    assert lines_of_code(PROGRAM.read_text()) < 135
+    assert lines_of_code(PROGRAM.read_text()) < 130
+
+
+def test_page_shows_what_the_example_does() -> None:
+    """Every function and class of the page is that of the program."""
+    code = ''.join(fence.code for fence in fences_of(PAGE, ROOT) if fence.language == 'python')
+    shown, there = ast.parse(code), {ast.dump(node) for node in ast.parse(PROGRAM.read_text()).body}
+    definitions = [
+        node for node in shown.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+    ]
+    assert [node.name for node in definitions] == ['fetched', 'fetch_all', 'Fetcher', 'fetch']
+    assert all(ast.dump(node) in there for node in definitions)
 
 
 def test_worker_that_is_killed_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
