@@ -35,7 +35,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which a server gives up. It is there to end a test that hangs, and proves nothing."""
 
 Name = tuple[str, int] | tuple[str, int, int, int] | str
