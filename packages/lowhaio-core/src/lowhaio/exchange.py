@@ -356,7 +356,8 @@ async def recv_status_line(connection: Exchange, cursor: int = 0) -> tuple[bytes
         TransferTimeoutError: No byte was received for `max_wait_send_recv_seconds`.
         ClosedError: The connection ended before the head did.
         TLSError: TLS failed.
-        RemoteProtocolError: Not a status line of HTTP/1.x, a line of over 65,536 bytes, or a head of over 262,144.
+        RemoteProtocolError: Not a status line of HTTP/1.x, a line that is not a header, an invalid Content-Length, a
+            line of over 65,536 bytes, or a head of over 262,144.
         LocalProtocolError: Called out of order, or with a cursor that is not the last.
 
     Cancelled, nothing is lost: it can be called again.
@@ -393,7 +394,6 @@ async def recv_headers(connection: Exchange, cursor: int) -> AsyncGenerator[tupl
         of bytes of this response up to the end of the header's line.
 
     Raises:
-        RemoteProtocolError: A line that is not a header or is over 65,536 bytes, or an invalid Content-Length.
         LocalProtocolError: Called out of order, or with a cursor that is not the last.
 
     It never waits, as the head was received with its status line. Closed early, nothing is lost: called again with the
