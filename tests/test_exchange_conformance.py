@@ -44,16 +44,16 @@ LATER = Response(b'503', {b'retry-after': b'1'}, [b'la', b'ter'])
 
 RETRIED = partial(retried, sleep=no_pause)
 REDIRECTED = [PLAIN, PIECES, Case([MOVED, Response()]), Case([MOVED, MOVED, MOVED, Response(content=[b'hel', b'lo'])])]
-TRIED_AGAIN = [PLAIN, PIECES, Case([LATER, Response()]), Case([Lost(), Stale(), LATER, Response()])]
+TRIED_AGAIN = [PLAIN, PIECES, Case([LATER, Response()]), Case([Lost, Stale, LATER, Response()])]
 
 SAID = {b'content-length': b'5', b'etag': b'"1"'}
-BROKEN = Response(b'200', SAID, [b'hel'], Lost())
+BROKEN = Response(b'200', SAID, [b'hel'], Lost)
 REST = Response(b'206', {b'content-range': b'bytes 3-4/5'}, [b'l', b'o'])
 RESUMED = [
     Case([Response(b'200', SAID)]),
     Case([Response(b'200', SAID, [b'hel', b'lo'])]),
     Case([BROKEN, REST]),
-    Case([BROKEN, Response(b'206', {b'content-range': b'bytes 3-4/5'}, [], Lost()), REST]),
+    Case([BROKEN, Response(b'206', {b'content-range': b'bytes 3-4/5'}, [], Lost), REST]),
 ]
 
 
@@ -78,18 +78,18 @@ CONTRACTS = {
     'redirected': ExchangeContract(redirected, REDIRECTED),
     'both': ExchangeContract(
         lambda exchange: RETRIED(redirected(exchange)),
-        [*TRIED_AGAIN, *REDIRECTED, Case([MOVED, LATER, MOVED, Lost(), MOVED, Response()])],
+        [*TRIED_AGAIN, *REDIRECTED, Case([MOVED, LATER, MOVED, Lost, MOVED, Response()])],
     ),
     'resumed': ExchangeContract(as_exchange, RESUMED, opens_late=True, adds={b'accept-encoding': b'identity'}),
     'all three': ExchangeContract(
         lambda exchange: as_exchange(RETRIED(redirected(exchange))),
-        [*RESUMED, Case([Lost(), MOVED, BROKEN, MOVED, LATER, MOVED, REST])],
+        [*RESUMED, Case([Lost, MOVED, BROKEN, MOVED, LATER, MOVED, REST])],
         opens_late=True,
         adds={b'accept-encoding': b'identity'},
     ),
     'both, the other way around': ExchangeContract(
         lambda exchange: redirected(RETRIED(exchange)),
-        [*TRIED_AGAIN, *REDIRECTED, Case([LATER, MOVED, Lost(), MOVED, LATER, Lost(), Response()])],
+        [*TRIED_AGAIN, *REDIRECTED, Case([LATER, MOVED, Lost, MOVED, LATER, Lost, Response()])],
     ),
 }
 
