@@ -592,24 +592,21 @@ def test_second_loop(bridge: Bridge) -> None:
     """Closed in between, a transport can go on in another loop; still open, it says so."""
     transport = bridge.transport()
 
-    async def get() -> str:
+    async def get_and_close() -> str:
         async with scripted(answering(with_length())) as server:
             request = bridge.library.Request('GET', f'http://127.0.0.1:{server.port}/')
-            response = await transport.handle_async_request(request)
-            await response.aread()
-            return str(response.text)
-
-    async def get_and_close() -> str:
-        try:
-            return await get()
-        finally:
-            await transport.aclose()
+            try:
+                response = await transport.handle_async_request(request)
+                await response.aread()
+                return str(response.text)
+            finally:
+                await transport.aclose()  # before the server is: it waits until its clients are gone
 
     assert [asyncio.run(get_and_close()), asyncio.run(get_and_close())] == ['hello', 'hello']
     with asyncio.Runner() as first, asyncio.Runner() as second:
         first.run(open_transport(transport, bridge))
         with pytest.raises(bridge.library.LocalProtocolError, match='another event loop'):
-            second.run(get())
+            second.run(open_transport(transport, bridge))
         first.run(transport.aclose())
 
 

@@ -20,7 +20,8 @@ from support.puppets import Puppets, in_turn, puppets, reads_head
 from support.scripted import Peer
 
 PLAIN = NonSSLContext()
-SIZE = 2**25
+SIZE = 2**24
+"""More than the buffers of two sockets hold."""
 START = b'POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n' % SIZE
 
 
