@@ -23,8 +23,9 @@ from support.lines import lines_of_code
 ROOT = Path(__file__).parent.parent
 PROGRAM = ROOT / 'examples' / 'many_machines.py'
 PAGE = ROOT / 'docs' / 'recipes' / 'many-machines.md'
-ORIGIN_LIMIT = 32
-"""Requests at once to one origin: ORIGIN_PARTITIONS times PARTITION_REQUESTS of the program."""
+ORIGIN_PARTITIONS, PARTITION_REQUESTS = 4, 8
+"""As in the program."""
+ORIGIN_LIMIT = ORIGIN_PARTITIONS * PARTITION_REQUESTS
 
 
 class Server:
@@ -33,8 +34,9 @@ class Server:
     The first answers wait until as many requests are under way as the program makes at once.
     """
 
-    def __init__(self, held: bytes) -> None:
+    def __init__(self, held: bytes, partitions: int = ORIGIN_PARTITIONS) -> None:
         self.held, self.holding = held, threading.Event()
+        self.at_once = partitions * PARTITION_REQUESTS
         self.holder = 0
         """The client's port of the connection that waits."""
         self.requests: Counter[bytes] = Counter()
@@ -74,7 +76,7 @@ class Connection(asyncio.Protocol):
             self.finish()
         else:
             server.waiting.append(self)
-            if len(server.waiting) == ORIGIN_LIMIT:
+            if len(server.waiting) == server.at_once:
                 waiting, server.waiting = server.waiting, None
                 for connection in waiting:
                     connection.finish()
@@ -270,7 +272,7 @@ def test_nothing_is_sent_twice_that_may_not_be(cluster: Cluster, tmp_path: Path)
 
 def test_worker_that_is_closed_hands_its_partitions_over(cluster: Cluster, tmp_path: Path) -> None:
     """Before that, look at what the dashboard shows: the partitions by their name, and the URLs of each worker."""
-    server = Server(b'/1500')
+    server = Server(b'/1500', partitions=2)
     with serving(server) as at:
         urls = [f'{at}/{number}' for number in range(2000)]
         with running(urls, tmp_path, cluster.address) as process:
