@@ -10,7 +10,7 @@ import re
 
 from xdist.scheduler import LoadScopeScheduling
 
-SPLIT = ('test_cancellation.py', 'test_documentation.py', 'test_fault_proxy.py')
+SPLIT = ('test_cancellation.py', 'test_documentation.py', 'test_fault_proxy.py', 'test_fuzz.py', 'test_wire.py')
 
 
 class Scheduler(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
