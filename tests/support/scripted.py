@@ -341,9 +341,12 @@ def silent(family: socket.AddressFamily = socket.AF_INET) -> Iterator[AddressInf
 
 @contextlib.contextmanager
 def _bound(family: socket.AddressFamily) -> Iterator[socket.socket]:
-    with tempfile.TemporaryDirectory() as folder, socket.socket(family) as sock:
-        host = {socket.AF_INET: '127.0.0.1', socket.AF_INET6: '::1'}
-        sock.bind(str(Path(folder, 'socket')) if family == socket.AF_UNIX else (host[family], 0))
+    with contextlib.ExitStack() as stack:
+        sock = stack.enter_context(socket.socket(family))
+        if family == socket.AF_UNIX:
+            sock.bind(str(Path(stack.enter_context(tempfile.TemporaryDirectory()), 'socket')))
+        else:
+            sock.bind(('127.0.0.1' if family == socket.AF_INET else '::1', 0))
         yield sock
 
 
