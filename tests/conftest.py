@@ -19,9 +19,14 @@ from support.loops import AsyncioLoop, ClockLoop, UvloopLoop
 
 
 def pytest_asyncio_loop_factories(item: pytest.Function) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Run every async test on asyncio's loop and on uvloop, and one that asks for the clock on the loop that has it."""
+    """Run every async test on asyncio's loop and on uvloop, but for one that needs no more than one of them.
+
+    That is one that asks for the clock, on the loop that has it, and one that is marked so: it asks nothing of a loop.
+    """
     if 'clock' in item.fixturenames:
         return {'clock': ClockLoop}
+    if item.get_closest_marker('one_loop'):
+        return {'asyncio': AsyncioLoop}
     return {'asyncio': AsyncioLoop, 'uvloop': UvloopLoop}
 
 

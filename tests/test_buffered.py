@@ -8,6 +8,8 @@ from lowhaio_buffered import LimitError, buffered
 from support.conformance import Below, body_of
 from support.stepping import sweep
 
+pytestmark = pytest.mark.one_loop
+
 
 async def test_joins_the_pieces() -> None:
     assert await buffered(body_of(b'Hello', b'', b', world'), 100) == b'Hello, world'

@@ -12,6 +12,8 @@ import lowhaio_chunked
 from lowhaio_chunked import MAX_LINE_BYTES, MAX_OVERHEAD_BYTES, decode, encode
 from support.conformance import Below, body_of
 
+pytestmark = pytest.mark.one_loop
+
 Trailers = list[tuple[bytes, bytes]]
 
 

@@ -30,6 +30,8 @@ from lowhaio_codings import Decompressor, decompress
 from support.conformance import Below, body_of
 from support.stepping import sweep
 
+pytestmark = pytest.mark.one_loop
+
 TEXT = b''.join(b'line %d of a text\n' % i for i in range(1000))
 DECOMPRESSORS: dict[bytes, Callable[[], Decompressor]] = {
     **lowhaio_gzip.DECOMPRESSORS,

@@ -25,6 +25,8 @@ import lowhaio_gzip
 from support import conformance
 from support.conformance import CHECKS, Case, Check, Contract
 
+pytestmark = pytest.mark.one_loop
+
 Body = AsyncGenerator[bytes, Any]
 
 TEXT = b'a text with some repetition, repetition, repetition'

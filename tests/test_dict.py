@@ -11,6 +11,8 @@ import pytest
 from lowhaio_dict import LimitError, collect, serialize
 from support.stepping import sweep
 
+pytestmark = pytest.mark.one_loop
+
 
 class Headers:
     """What `recv_headers` yields after a status line of 17 bytes: each header with the cursor after it."""

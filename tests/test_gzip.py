@@ -18,6 +18,8 @@ import lowhaio_gzip
 from lowhaio_gzip import compress, decompress
 from support.conformance import Below, body_of
 
+pytestmark = pytest.mark.one_loop
+
 TEXT = b''.join(b'line %d of a text\n' % i for i in range(1000))
 
 

@@ -16,6 +16,8 @@ from lowhaio_dict import collect, serialize
 from lowhaio_gzip import compress, decompress
 from support.conformance import body_of
 
+pytestmark = pytest.mark.one_loop
+
 PIECES = st.lists(st.one_of(st.binary(max_size=40), st.integers(0, 3000).map(bytes)), max_size=20)
 CUTS = st.lists(st.integers(0, 70_000), max_size=30)
 TOKENS = st.text("!#$%&'*+-.^_`|~09azAZ", min_size=1, max_size=12).map(str.encode)
