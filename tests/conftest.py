@@ -30,8 +30,11 @@ def pytest_asyncio_loop_factories(item: pytest.Function) -> dict[str, Callable[[
     return {'asyncio': AsyncioLoop, 'uvloop': UvloopLoop}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Give every async test the guard of its loop, which a plain test does not have."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Function]) -> None:
+    """Run the rest, if an earlier run has left one; give async tests the guard of their loop, which others lack."""
+    if (rest := programs.rest()) is not None:
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in rest])
+        items[:] = [item for item in items if item.nodeid in rest]
     for item in items:
         if item.get_closest_marker('asyncio') and 'loop_leak_guard' not in item.fixturenames:
             item.fixturenames.insert(item.fixturenames.index('leak_guard') + 1, 'loop_leak_guard')
@@ -64,9 +67,12 @@ _Report = TypeVar('_Report', pytest.TestReport, pytest.CollectReport)
 
 
 def _not_skipped(report: _Report) -> _Report:
-    if report.skipped and 'CI' in os.environ and not programs.BARE:
-        report.outcome = 'failed'
-        report.longrepr = f'Nothing may be skipped in CI: {report.longrepr}'
+    if report.skipped and 'CI' in os.environ:
+        if programs.BARE:
+            programs.left_for_the_rest(report.nodeid)
+        else:
+            report.outcome = 'failed'
+            report.longrepr = f'Nothing may be skipped in CI: {report.longrepr}'
     return report
 
 
