@@ -35,6 +35,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Func
     if (rest := programs.rest()) is not None:
         config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in rest])
         items[:] = [item for item in items if item.nodeid in rest]
+    if hasattr(config, 'workerinput'):  # of pytest-xdist
+        workers.begin_with_the_longest(items)
     for item in items:
         if item.get_closest_marker('asyncio') and 'loop_leak_guard' not in item.fixturenames:
             item.fixturenames.insert(item.fixturenames.index('leak_guard') + 1, 'loop_leak_guard')
