@@ -95,23 +95,20 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture(scope='module')
-def desktop(browser: Browser, site: Site) -> Iterator[BrowserContext]:
-    """A desktop in daylight."""
+def _desktop(browser: Browser, site: Site) -> BrowserContext:
+    """A desktop in daylight, on which nothing has been chosen."""
     context = browser.new_context(viewport=DESKTOP, color_scheme='light', base_url=site.address)
     context.grant_permissions(['clipboard-read', 'clipboard-write'])
-    yield context
-    context.close()
+    return context
 
 
 @pytest.fixture
-def visit(desktop: BrowserContext, site: Site) -> Iterator[Visit]:
-    """A new tab on the desktop."""
-    visit = _watched(desktop.new_page(), site)
-    yield visit
-    visit.page.wait_for_load_state()
-    visit.page.evaluate('localStorage.clear()')  # where the choice of dark or light is kept
-    visit.page.close()
+def visit(browser: Browser, site: Site) -> Iterator[Visit]:
+    """A tab on a desktop of its own."""
+    with _desktop(browser, site) as context:
+        visit = _watched(context.new_page(), site)
+        yield visit
+        visit.page.wait_for_load_state()
     assert visit.errors == []
 
 
@@ -133,12 +130,12 @@ def phone(phone_tab: Visit) -> Iterator[Visit]:
 
 
 @pytest.fixture(scope='module')
-def search_tab(desktop: BrowserContext, site: Site) -> Iterator[Visit]:
+def search_tab(browser: Browser, site: Site) -> Iterator[Visit]:
     """A tab with the first page, whose index is built once."""
-    visit = _watched(desktop.new_page(), site)
-    visit.page.goto('/')
-    yield visit
-    visit.page.close()
+    with _desktop(browser, site) as context:
+        visit = _watched(context.new_page(), site)
+        visit.page.goto('/')
+        yield visit
     assert visit.errors == []
 
 
