@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -15,8 +17,9 @@ from lowhaio_nonssl import NonSSLContext
 from lowhaio_tlsintls import ProxyTLSContext, TLSInTLSContext
 from lowhaio_tunnel import ConnectContext
 from support.certificates import Authority
+from support.context_conformance import until_done
 from support.pools import answer, exchanged, small_pool
-from support.scripted import Peer, Server, scripted
+from support.scripted import PATIENCE, Peer, Server, scripted
 from support.sockets import clients_of
 from support.tunnels import connect_proxy
 
@@ -129,3 +132,57 @@ async def test_close_notify_goes_out_in_both_streams(authority: Authority) -> No
             async with pool.connection(proxy.address, proxy.port, context, server_hostname='localhost') as connection:
                 assert await exchanged(pool, connection) == b'hello'
     assert origin.peers[0].close_notify_received
+
+
+class TwiceEncrypted:
+    """The script of a server with TLS within TLS, which says how much of what came could be read."""
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        self.reads = threading.Event()
+        self.readable_bytes = 0
+        self._received, self._encrypted = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = tls.wrap_bio(self._received, self._encrypted, server_side=True)
+
+    def __call__(self, peer: Peer) -> None:
+        self._until_it_wants_more(peer, self._tls.do_handshake)
+        peer.wait(self.reads)
+        self._until_it_wants_more(peer, self._read)  # until the client has left
+
+    def _read(self) -> None:
+        while data := self._tls.read(65536):
+            self.readable_bytes += len(data)
+
+    def _until_it_wants_more(self, peer: Peer, step: Callable[[], object]) -> None:
+        done = False
+        while not done:
+            try:
+                step()
+                done = True
+            except ssl.SSLWantReadError:
+                peer.socket.sendall(self._encrypted.read())
+                self._received.write(peer.some())
+        peer.socket.sendall(self._encrypted.read())
+
+
+async def test_rest_of_a_record_is_sent_by_nothing_but_send(authority: Authority) -> None:
+    """The server can read no more than `send` has said, whatever is received after it, and however the end is."""
+    tls = authority.server()
+    tls.num_tickets = 0  # unread, they would make a reset of the end
+    script = TwiceEncrypted(tls)
+    context = ProxyTLSContext(TLSInTLSContext(authority.client()), authority.client(), 'localhost')
+    async with scripted(script, tls=authority.server()) as server:
+        sock = socket.create_connection(('127.0.0.1', server.port), PATIENCE)
+        sock.setblocking(False)
+        wrapped = context.wrap_socket(sock, server_hostname='localhost', do_handshake_on_connect=False)
+        wrapped = until_done(wrapped, wrapped.do_handshake)
+        sent = 0
+        with pytest.raises(ssl.SSLWantWriteError):
+            while True:
+                sent += wrapped.send(bytes(100_000))
+        script.reads.set()
+        assert select.select([], [wrapped.fileno()], [], PATIENCE)[1]
+        with pytest.raises(ssl.SSLWantReadError):
+            wrapped.recv(100)
+        wrapped.unwrap()
+        wrapped.close()
+    assert script.readable_bytes == sent > 0

@@ -134,14 +134,14 @@ async def by_hand(contract: Contract) -> None:
     )
     assert all(callable(getattr(wrapped, name)) for name in METHODS[:4])
     wrapped.setblocking(False)
-    wrapped = _until_done(wrapped, wrapped.do_handshake) or wrapped
+    wrapped = until_done(wrapped, wrapped.do_handshake) or wrapped
     assert all(callable(getattr(wrapped, name)) for name in METHODS)
     with pytest.raises((BlockingIOError, ssl.SSLWantReadError)):
         wrapped.recv(100)
     assert wrapped.send(memoryview(HELLO)) == len(HELLO)
     received = b''
     while not received.endswith(b'\r\n\r\nhello'):
-        piece = _until_done(wrapped, wrapped.recv, 7)
+        piece = until_done(wrapped, wrapped.recv, 7)
         assert isinstance(piece, bytes)
         assert 1 <= len(piece) <= 7
         received += piece
@@ -151,7 +151,8 @@ async def by_hand(contract: Contract) -> None:
     assert clients_of(contract.port) == 0
 
 
-def _until_done(wrapped: Any, call: Callable[..., Any], *arguments: object) -> Any:
+def until_done(wrapped: Any, call: Callable[..., Any], *arguments: object) -> Any:
+    """Call it again whenever the descriptor is ready, until it no longer asks for that."""
     while True:
         try:
             return call(*arguments)
@@ -279,8 +280,9 @@ async def partial_send(contract: Contract, clock: ClockLoop) -> None:
             code, _ = await pool.recv_status_line(connection)
             assert code == b'413'
         contract.origin.released.set()
-        await asyncio.to_thread(contract.origin.ended.wait, PATIENCE)
-    assert contract.origin.received == [caught.value.bytes_sent - len(head)]
+        assert await asyncio.to_thread(contract.origin.ended.wait, PATIENCE), 'the server still receives'
+    sent = caught.value.bytes_sent - len(head)
+    assert contract.origin.received == [sent], f'{contract.origin.received} received, {sent} sent'
 
 
 async def cut_off(contract: Contract) -> None:

@@ -127,7 +127,8 @@ class _TLS:
     """TLS over a stream.
 
     `send` takes at most a record, and says so when all of it is on its way: before, nobody can read any of it. Until
-    then it has to be called with the same data again, as that of an `ssl.SSLSocket`.
+    then it has to be called with the same data again, as that of an `ssl.SSLSocket`, and nothing else sends the rest: a
+    caller that gives up has been told that the record was not sent.
     """
 
     def __init__(self, stream: Any, context: ssl.SSLContext, server_hostname: str | None) -> None:
@@ -171,8 +172,9 @@ class _TLS:
         while True:
             with suppress(ssl.SSLWantReadError):
                 return self._tls.read(size)
-            with suppress(OSError):  # what can't be sent must not hide what was received
-                self._flush()
+            if not self._taken:
+                with suppress(OSError):  # what can't be sent must not hide what was received
+                    self._flush()
             self._fill()
 
     def send(self, data: Any) -> int:
@@ -184,7 +186,11 @@ class _TLS:
         return taken
 
     def unwrap(self) -> None:
-        """Say close_notify in both streams, the inner one first, and wait for neither answer."""
-        for say in (self._tls.unwrap, self._flush, self._stream.unwrap):
+        """Say close_notify in both streams, the inner one first, and wait for neither answer.
+
+        The inner one has no such end where `send` has left a record in part.
+        """
+        inside = () if self._taken else (self._tls.unwrap, self._flush)
+        for say in (*inside, self._stream.unwrap):
             with suppress(OSError):
                 say()
