@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urldefrag, urljoin
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
 
 from support import programs
 
@@ -38,6 +38,9 @@ PAGES = sorted(
 # The first test pays for the build of the site and the start of the browser, on machines that may have much to do.
 pytestmark = pytest.mark.timeout(300)
 expect.set_options(timeout=60_000)
+
+# A page on a phone does not search. Otherwise each of them would build the whole index anew, which is half of its work.
+NO_SEARCH = 'window.Worker = class extends EventTarget { postMessage() {} }'
 
 every_page = pytest.mark.parametrize('path', PAGES, ids=[path or 'index' for path in PAGES])
 
@@ -70,7 +73,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     command = [sys.executable, '-m', 'mkdocs', 'build', '--strict', '--quiet', '--site-dir', str(folder)]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
-    command = [sys.executable, '-u', '-m', 'http.server', '--bind', '127.0.0.1', '--directory', str(folder), '0']
+    command = [sys.executable, '-u', '-m', 'http.server', '--bind', '127.0.0.1', '--protocol', 'HTTP/1.1']
+    command += ['--directory', str(folder), '0']
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         try:
             assert server.stdout is not None
@@ -82,27 +86,28 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture(scope='module')
-def browser(site: Site) -> Iterator[BrowserContext]:
-    """Chromium, without a window, on a desktop in daylight."""
+def browser() -> Iterator[Browser]:
+    """Chromium, without a window."""
     program = programs.needed('chromium')
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        context = chromium.new_context(viewport=DESKTOP, color_scheme='light', base_url=site.address)
-        context.grant_permissions(['clipboard-read', 'clipboard-write'])
-        yield context
-        context.close()
+        yield chromium
         chromium.close()
 
 
+@pytest.fixture(scope='module')
+def desktop(browser: Browser, site: Site) -> Iterator[BrowserContext]:
+    """A desktop in daylight."""
+    context = browser.new_context(viewport=DESKTOP, color_scheme='light', base_url=site.address)
+    context.grant_permissions(['clipboard-read', 'clipboard-write'])
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def visit(browser: BrowserContext, site: Site) -> Iterator[Visit]:
-    """A new page. What the console says is an error, and so is a request to another site."""
-    visit = Visit(browser.new_page())
-    visit.page.on('console', lambda message: visit.errors.append(message.text))
-    visit.page.on('pageerror', lambda error: visit.errors.append(str(error)))
-    visit.page.on('requestfailed', lambda request: visit.errors.append(f'{request.url} failed'))
-    visit.page.on('request', lambda request: _check_address(request.url, site, visit))
-    visit.page.on('response', lambda response: _check_status(response.url, response.status, visit))
+def visit(desktop: BrowserContext, site: Site) -> Iterator[Visit]:
+    """A new tab on the desktop."""
+    visit = _watched(desktop.new_page(), site)
     yield visit
     visit.page.wait_for_load_state()
     visit.page.evaluate('localStorage.clear()')  # where the choice of dark or light is kept
@@ -110,9 +115,52 @@ def visit(browser: BrowserContext, site: Site) -> Iterator[Visit]:
     assert visit.errors == []
 
 
+@pytest.fixture(scope='module')
+def phone_tab(browser: Browser, site: Site) -> Iterator[Visit]:
+    """A tab on a phone, where one page follows another."""
+    context = browser.new_context(viewport=PHONE, color_scheme='light', base_url=site.address)
+    context.add_init_script(NO_SEARCH)
+    yield _watched(context.new_page(), site)
+    context.close()
+
+
+@pytest.fixture
+def phone(phone_tab: Visit) -> Iterator[Visit]:
+    """The tab on the phone, for one page."""
+    phone_tab.errors.clear()
+    yield phone_tab
+    assert phone_tab.errors == []
+
+
+@pytest.fixture(scope='module')
+def search_tab(desktop: BrowserContext, site: Site) -> Iterator[Visit]:
+    """A tab with the first page, whose index is built once."""
+    visit = _watched(desktop.new_page(), site)
+    visit.page.goto('/')
+    yield visit
+    visit.page.close()
+    assert visit.errors == []
+
+
+def _watched(page: Page, site: Site) -> Visit:
+    """The page. What its console says is an error, and so is a request to another site."""
+    visit = Visit(page)
+    page.on('console', lambda message: visit.errors.append(message.text))
+    page.on('pageerror', lambda error: visit.errors.append(str(error)))
+    page.on('requestfailed', lambda request: _check_failure(request.url, request.failure, visit))
+    page.on('request', lambda request: _check_address(request.url, site, visit))
+    page.on('response', lambda response: _check_status(response.url, response.status, visit))
+    return visit
+
+
 def _check_address(url: str, site: Site, visit: Visit) -> None:
     if not url.startswith((site.address, 'data:', 'blob:')):
         visit.errors.append(f'{url} is not on this machine')
+
+
+def _check_failure(url: str, failure: str | None, visit: Visit) -> None:
+    if failure != 'net::ERR_ABORTED':  # which is what becomes of a request whose page has been left
+        visit.errors.append(f'{url} failed: {failure}')
 
 
 def _check_status(url: str, status: int, visit: Visit) -> None:
@@ -121,13 +169,14 @@ def _check_status(url: str, status: int, visit: Visit) -> None:
 
 
 @every_page
-def test_page_loads_and_fits_on_a_phone(visit: Visit, path: str) -> None:
+def test_page_loads_and_fits_on_a_phone(phone: Visit, path: str) -> None:
     """It has a heading, the browser has no complaint, and only code and tables, in their frames, may be too wide."""
-    visit.page.goto(f'/{path}')
-    expect(visit.page.locator('article h1')).to_have_count(1)
-    expect(visit.page).to_have_title(re.compile('lowhaio'))
-    visit.page.set_viewport_size(PHONE)
-    width = visit.page.evaluate('document.documentElement.scrollWidth')
+    phone.page.goto(f'/{path}/' if path else '/')
+    headings, title, width = phone.page.evaluate(
+        "[document.querySelectorAll('article h1').length, document.title, document.documentElement.scrollWidth]"
+    )
+    assert headings == 1
+    assert 'lowhaio' in title
     assert width <= PHONE['width'], f'{width} pixels wide'
 
 
@@ -146,17 +195,28 @@ def test_page_has_no_dead_link(site: Site, path: str) -> None:
 
 
 @pytest.mark.parametrize('word', ['recv_body', 'max_idle_seconds', 'NonSSLContext', 'TruncatedError'])
-def test_search_finds(visit: Visit, word: str) -> None:
-    """What is typed into the search is found, and the first result leads to a page that holds it."""
+def test_search_finds(search_tab: Visit, site: Site, word: str) -> None:
+    """What is typed into the search is found, and the first result is a page that holds it."""
+    page = search_tab.page
+    page.locator('input[name=query]').click()
+    page.locator('input[name=query]').fill('')
+    expect(page.locator('.md-search-result__meta')).to_have_text('Type to start searching')
+    page.locator('input[name=query]').press_sequentially(word)
+    expect(page.locator('.md-search-result__item').first).to_contain_text(word)
+    link = page.locator('.md-search-result__link').first.get_attribute('href')
+    assert link is not None
+    assert word in site.html(urldefrag(urljoin(page.url, link)).url.partition('?')[0])
+
+
+def test_a_result_of_the_search_opens(visit: Visit) -> None:
+    """A click on the first result leads to its page."""
     visit.page.goto('/')
     visit.page.locator('input[name=query]').click()
     expect(visit.page.locator('.md-search-result__meta')).to_have_text('Type to start searching')
-    visit.page.locator('input[name=query]').press_sequentially(word)
-    expect(visit.page.locator('.md-search-result__list')).to_contain_text(word)
-    expect(visit.page.locator('.md-search-result__item').first).to_contain_text(word)
-    visit.page.wait_for_load_state()
+    visit.page.locator('input[name=query]').press_sequentially('recv_body')
     visit.page.locator('.md-search-result__link').first.click()
-    expect(visit.page.locator('article')).to_contain_text(word)
+    visit.page.wait_for_url(re.compile(r'/.+/\?h='))
+    expect(visit.page.locator('article')).to_contain_text('recv_body')
 
 
 def test_code_is_copied(visit: Visit) -> None:
@@ -181,7 +241,7 @@ def test_every_block_of_code_has_its_button(visit: Visit) -> None:
 def test_dark_and_light(visit: Visit) -> None:
     """The page follows the system, and the button goes from one to the other and back; the choice is remembered."""
     page = visit.page
-    page.goto('/', wait_until='networkidle')  # what it still loads when it is left would count as failed
+    page.goto('/', wait_until='networkidle')  # the button works a little after the page has loaded
     body = page.locator('body')
     light = _background(page)
     expect(body).to_have_attribute('data-md-color-scheme', 'default')
@@ -204,7 +264,7 @@ def test_dark_where_the_system_is_dark(visit: Visit) -> None:
 
 def test_diagrams_take_the_colours_of_the_page(visit: Visit) -> None:
     """The three diagrams are drawn in the colour of the text, dark or light."""
-    visit.page.goto('/design')
+    visit.page.goto('/design', wait_until='networkidle')
     expect(visit.page.locator('svg.diagram')).to_have_count(3)
     label = "getComputedStyle(document.querySelector('svg.diagram text')).fill"
     light = visit.page.evaluate(label)
