@@ -248,7 +248,7 @@ def test_dark_and_light(visit: Visit) -> None:
     page.get_by_title('Dark').click()
     expect(body).to_have_attribute('data-md-color-scheme', 'slate')
     assert _background(page) != light
-    page.goto('/tutorial')
+    page.goto('/tutorial', wait_until='networkidle')
     expect(body).to_have_attribute('data-md-color-scheme', 'slate')
     page.get_by_title('Light').click()
     expect(body).to_have_attribute('data-md-color-scheme', 'default')
