@@ -153,6 +153,15 @@ def test_functions_of_the_pool_are_in_the_reference() -> None:
         assert f'heading: pool.{name}\n' in page
 
 
+def test_attributes_of_a_connection_are_in_the_reference() -> None:
+    """All that its docstring allows callers to use: its properties, and `reused`, of which the docstring tells."""
+    page = (ROOT / 'docs' / 'reference' / 'core.md').read_text()
+    shown = re.findall(r'^::: lowhaio\.Connection\n +options:\n +members: \[(.*)\]$', page, re.MULTILINE)
+    properties = [name for name, value in vars(lowhaio.Connection).items() if isinstance(value, property)]
+    assert sorted(shown[0].split(', ')) == sorted(properties)
+    assert 'reused:' in str(lowhaio.Connection.__doc__)
+
+
 def test_architecture_names_every_module_of_the_core() -> None:
     text = (ROOT / 'docs' / 'architecture.md').read_text()
     named = re.findall(r'^\| `(\w+\.py)` \|', text, re.MULTILINE)
