@@ -1,4 +1,4 @@
-"""An exchange tried again, where nothing can be done twice that may not be.
+"""Tries an exchange again where that does no harm.
 
 `retried(exchange)` takes an exchange and returns one:
 
