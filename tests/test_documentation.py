@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import re
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,15 @@ def test_page_has_an_example(page: Path) -> None:
     """Every page has a Python fence, but for those made from docstrings and from measurements."""
     made = page.parent.name == 'reference' or page.name == 'measurements.md'
     assert made or any(fence.language == 'python' for fence in FENCES[page])
+
+
+@pytest.mark.parametrize('page', [page for page in PAGES if page.parent.name == 'recipes'], ids=lambda page: page.stem)
+def test_page_says_what_to_install(page: Path) -> None:
+    """Every package of this repository that a recipe's page imports is in its line for pip."""
+    code = '\n'.join(fence.code for fence in FENCES[page] if fence.language == 'python')
+    imported = {
+        name.strip('_') or 'core' for name in re.findall(r'^ *(?:import|from) lowhaio(\w*)', code, re.MULTILINE)
+    }
+    shell = '\n'.join(fence.code for fence in FENCES[page] if fence.language == 'shell')
+    installed = set(re.findall(r'\w+', ' '.join(re.findall(r'/lowhaio-(\w+|\{[\w,]+\})', shell))))
+    assert imported - {'httpx', 'httpx2', 'transport'} <= installed or page.stem == 'index'

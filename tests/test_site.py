@@ -39,8 +39,13 @@ PAGES = sorted(
 pytestmark = pytest.mark.timeout(300)
 expect.set_options(timeout=60_000)
 
-# A page on a phone does not search. Otherwise each of them would build the whole index anew, which is half of its work.
+# Only the tests of the search search. Otherwise each page would build the whole index anew, which is half of its work.
 NO_SEARCH = 'window.Worker = class extends EventTarget { postMessage() {} }'
+
+LOOK = "[document.querySelectorAll('article h1').length, document.title, document.documentElement.scrollWidth]"
+
+# Pages that are loaded at the same time.
+TABS = 4
 
 every_page = pytest.mark.parametrize('path', PAGES, ids=[path or 'index' for path in PAGES])
 
@@ -56,6 +61,16 @@ class Site:
         """The HTML of one of its pages."""
         path = self.folder / url.removeprefix(self.address)
         return (path / 'index.html' if path.is_dir() else path).read_text()
+
+
+@dataclass
+class Look:
+    """What a page looks like on a phone, and what went wrong there."""
+
+    headings: int
+    title: str
+    width: int
+    errors: list[str]
 
 
 @dataclass
@@ -95,17 +110,12 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-def _desktop(browser: Browser, site: Site) -> BrowserContext:
-    """A desktop in daylight, on which nothing has been chosen."""
-    context = browser.new_context(viewport=DESKTOP, color_scheme='light', base_url=site.address)
-    context.grant_permissions(['clipboard-read', 'clipboard-write'])
-    return context
-
-
 @pytest.fixture
 def visit(browser: Browser, site: Site) -> Iterator[Visit]:
-    """A tab on a desktop of its own."""
-    with _desktop(browser, site) as context:
+    """A tab on a desktop in daylight, on which nothing has been chosen."""
+    with browser.new_context(viewport=DESKTOP, color_scheme='light', base_url=site.address) as context:
+        context.add_init_script(NO_SEARCH)
+        context.grant_permissions(['clipboard-read', 'clipboard-write'])
         visit = _watched(context.new_page(), site)
         yield visit
         visit.page.wait_for_load_state()
@@ -113,29 +123,43 @@ def visit(browser: Browser, site: Site) -> Iterator[Visit]:
 
 
 @pytest.fixture(scope='module')
-def phone_tab(browser: Browser, site: Site) -> Iterator[Visit]:
-    """A tab on a phone, where one page follows another."""
+def looks(browser: Browser, site: Site, request: pytest.FixtureRequest) -> dict[str, Look]:
+    """What the pages that are asked for look like on a phone, loaded in some tabs, a page in each at a time."""
+    tests = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    paths = [
+        str(test.callspec.params['path']) for test in tests if test.function is test_page_loads_and_fits_on_a_phone
+    ]
     context = browser.new_context(viewport=PHONE, color_scheme='light', base_url=site.address)
     context.add_init_script(NO_SEARCH)
-    yield _watched(context.new_page(), site)
+    tabs = [_watched(context.new_page(), site) for _ in range(TABS)]
+    found: dict[str, Look] = {}
+    for first in range(0, len(paths), TABS):
+        visits = [*zip(tabs, paths[first : first + TABS], strict=False)]
+        for tab, path in visits:
+            tab.errors = []
+            tab.page.goto(f'/{path}/' if path else '/', wait_until='commit')
+        for tab, path in visits:
+            tab.page.wait_for_load_state()
+            headings, title, width = tab.page.evaluate(LOOK)
+            found[path] = Look(headings, title, width, tab.errors)
     context.close()
-
-
-@pytest.fixture
-def phone(phone_tab: Visit) -> Iterator[Visit]:
-    """The tab on the phone, for one page."""
-    phone_tab.errors.clear()
-    yield phone_tab
-    assert phone_tab.errors == []
+    return found
 
 
 @pytest.fixture(scope='module')
-def search_tab(browser: Browser, site: Site) -> Iterator[Visit]:
+def search(browser: Browser, site: Site) -> Iterator[BrowserContext]:
+    """A desktop on which the search works."""
+    context = browser.new_context(viewport=DESKTOP, color_scheme='light', base_url=site.address)
+    yield context
+    context.close()
+
+
+@pytest.fixture(scope='module')
+def search_tab(search: BrowserContext, site: Site) -> Iterator[Visit]:
     """A tab with the first page, whose index is built once."""
-    with _desktop(browser, site) as context:
-        visit = _watched(context.new_page(), site)
-        visit.page.goto('/')
-        yield visit
+    visit = _watched(search.new_page(), site)
+    visit.page.goto('/')
+    yield visit
     assert visit.errors == []
 
 
@@ -166,15 +190,13 @@ def _check_status(url: str, status: int, visit: Visit) -> None:
 
 
 @every_page
-def test_page_loads_and_fits_on_a_phone(phone: Visit, path: str) -> None:
+def test_page_loads_and_fits_on_a_phone(looks: dict[str, Look], path: str) -> None:
     """It has a heading, the browser has no complaint, and only code and tables, in their frames, may be too wide."""
-    phone.page.goto(f'/{path}/' if path else '/')
-    headings, title, width = phone.page.evaluate(
-        "[document.querySelectorAll('article h1').length, document.title, document.documentElement.scrollWidth]"
-    )
-    assert headings == 1
-    assert 'lowhaio' in title
-    assert width <= PHONE['width'], f'{width} pixels wide'
+    look = looks[path]
+    assert look.errors == []
+    assert look.headings == 1
+    assert 'lowhaio' in look.title
+    assert look.width <= PHONE['width'], f'{look.width} pixels wide'
 
 
 @every_page
@@ -205,8 +227,9 @@ def test_search_finds(search_tab: Visit, site: Site, word: str) -> None:
     assert word in site.html(urldefrag(urljoin(page.url, link)).url.partition('?')[0])
 
 
-def test_a_result_of_the_search_opens(visit: Visit) -> None:
+def test_a_result_of_the_search_opens(search: BrowserContext, site: Site) -> None:
     """A click on the first result leads to its page."""
+    visit = _watched(search.new_page(), site)
     visit.page.goto('/')
     visit.page.locator('input[name=query]').click()
     expect(visit.page.locator('.md-search-result__meta')).to_have_text('Type to start searching')
@@ -214,6 +237,8 @@ def test_a_result_of_the_search_opens(visit: Visit) -> None:
     visit.page.locator('.md-search-result__link').first.click()
     visit.page.wait_for_url(re.compile(r'/.+/\?h='))
     expect(visit.page.locator('article')).to_contain_text('recv_body')
+    visit.page.close()
+    assert visit.errors == []
 
 
 def test_code_is_copied(visit: Visit) -> None:

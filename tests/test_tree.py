@@ -88,6 +88,39 @@ def test_package_says_that_it_is_typed(distribution: str) -> None:
 
 
 @every_package
+def test_package_has_the_metadata_of_all(distribution: str) -> None:
+    """What an index shows. Only the core and the bridges need an operating system that has what they need."""
+    metadata = project(distribution)
+    system = 'OS Independent' if distribution in RECIPES else 'POSIX'
+    assert metadata['classifiers'] == [
+        'Development Status :: 4 - Beta',
+        'Framework :: AsyncIO',
+        'Intended Audience :: Developers',
+        f'Operating System :: {system}',
+        'Programming Language :: Python :: 3',
+        'Programming Language :: Python :: 3 :: Only',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Programming Language :: Python :: 3.13',
+        'Topic :: Internet :: WWW/HTTP',
+        'Typing :: Typed',
+    ]
+    assert {'asyncio', 'http'} < set(metadata['keywords'])
+    assert metadata['license'] == 'MIT'
+    assert metadata['requires-python'] == '>=3.11'
+    assert metadata['description']
+
+
+def test_a_new_recipe_has_the_metadata_of_all() -> None:
+    """`make recipe` writes what the test above asks for."""
+    template = (ROOT / 'tools' / 'recipe.py').read_text()
+    of_a_recipe = (ROOT / 'packages' / 'lowhaio-buffered' / 'pyproject.toml').read_text()
+    classifiers = re.search(r'^classifiers = .*?^\]$', of_a_recipe, re.MULTILINE | re.DOTALL)
+    assert classifiers is not None
+    assert classifiers[0] in template
+
+
+@every_package
 def test_package_has_a_readme_with_an_example(distribution: str) -> None:
     text = (ROOT / 'packages' / distribution / 'README.md').read_text()
     assert text.startswith(f'# {distribution}\n')
@@ -151,6 +184,15 @@ def test_functions_of_the_pool_are_in_the_reference() -> None:
     for name in ('connection', 'send', 'recv_status_line', 'recv_headers', 'recv_body'):
         assert callable(getattr(lowhaio.Pool, name))
         assert f'heading: pool.{name}\n' in page
+
+
+def test_attributes_of_a_connection_are_in_the_reference() -> None:
+    """All that its docstring allows callers to use: its properties, and `reused`, of which the docstring tells."""
+    page = (ROOT / 'docs' / 'reference' / 'core.md').read_text()
+    shown = re.findall(r'^::: lowhaio\.Connection\n +options:\n +members: \[(.*)\]$', page, re.MULTILINE)
+    properties = [name for name, value in vars(lowhaio.Connection).items() if isinstance(value, property)]
+    assert sorted(shown[0].split(', ')) == sorted(properties)
+    assert 'reused:' in str(lowhaio.Connection.__doc__)
 
 
 def test_architecture_names_every_module_of_the_core() -> None:

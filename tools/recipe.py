@@ -25,8 +25,15 @@ license = 'MIT'
 authors = [{{ name = 'the lowhaio authors' }}]
 keywords = ['asyncio', 'http', '{name}']
 classifiers = [
+    'Development Status :: 4 - Beta',
     'Framework :: AsyncIO',
+    'Intended Audience :: Developers',
+    'Operating System :: OS Independent',
     'Programming Language :: Python :: 3',
+    'Programming Language :: Python :: 3 :: Only',
+    'Programming Language :: Python :: 3.11',
+    'Programming Language :: Python :: 3.12',
+    'Programming Language :: Python :: 3.13',
     'Topic :: Internet :: WWW/HTTP',
     'Typing :: Typed',
 ]
@@ -58,6 +65,10 @@ PAGE = """\
 # {title}
 
 {idea}.
+
+```shell
+pip install ./packages/lowhaio-{name}
+```
 
 ```python
 import lowhaio_{name}

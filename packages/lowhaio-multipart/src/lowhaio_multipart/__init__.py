@@ -38,7 +38,7 @@ class LengthError(MultipartError):
 
 
 class BoundaryError(MultipartError):
-    """A part holds what stands between the parts: whoever reads the form would take its rest for other parts."""
+    """A part contains the boundary, so the server would take the rest of it for other parts."""
 
 
 class Part(NamedTuple):

@@ -14,8 +14,8 @@ What is raised here:
     ├── InsecureError    from https to http
     └── BodyError        the body would have to be sent again, and can be made only once
 
-Settings that make no sense raise `TypeError` or `ValueError`. What `exchange` raises comes out as it is, but for an
-attribute `redirects` where it was raised after a redirect.
+Settings that make no sense raise `TypeError` or `ValueError`. What `exchange` raises comes out as it is. If it was
+raised after a redirect, it gets an attribute `redirects`.
 """
 
 import re
@@ -92,12 +92,12 @@ def redirected(
 ) -> _Exchange:
     """Return an exchange that follows up to `max_redirects` redirects with `exchange`.
 
-    - 301, 302, 303, 307 and 308 with a `Location` are followed. Every other response is handed out.
+    - 301, 302, 303, 307 and 308 with a `Location` are followed. You get every other response as it is.
     - The method becomes GET after 303, unless it is HEAD, and after 301 and 302 if it is POST, as in browsers. Then the
-      body is left out, and with it the headers that speak of it.
+      body is left out, and so are the headers about it.
     - The headers in `credentials` go to the origin that they were given for: the same scheme, host and port. After a
-      redirect to another one they are gone, also where a later one leads back. Add to `CREDENTIALS` what else says who
-      asks, such as `b'x-api-key'`. A `host` header is for the first request only.
+      redirect to another one they are gone, even if a later one leads back. Add other headers that identify you, such
+      as `b'x-api-key'`, to `CREDENTIALS`. A `host` header is for the first request only.
     - From https to http is never followed.
     - The fragment of a URL is inherited where a `Location` has none (RFC 9110 section 10.2.2).
     - `on_redirect(url)` is called before each request but the first with its URL. What it raises ends the call.
@@ -106,8 +106,8 @@ def redirected(
     `TooManyError`, `LocationError` and `InsecureError`, once the block of the response that redirects is left, and
     whatever `exchange` raises.
 
-    What `exchange` raises after a redirect tells of that step alone: that nothing was sent of it, perhaps, while the
-    request before it was sent and done. So the error gets an attribute `redirects`, how many were followed before it.
+    An error of `exchange` after a redirect is about that step alone. It may say that nothing was sent, although the
+    request before it was sent and done. So it gets an attribute `redirects`: how many were followed before it.
 
     Up to 64 KiB of a response that redirects are read, so that its connection can be used again. Cancelled, nothing is
     left behind.

@@ -5,8 +5,7 @@
     async with call(b'GET', 'https://example.com/', {}, None) as (code, headers, body):
         ...
 
-It is what the wrappers of exchanges go around: whoever retries, follows redirects or counts takes such a call and
-returns another one.
+Wrappers of exchanges go around it: a retry, a redirect or a counter takes such a call and returns another one.
 
 Out of scope are CONNECT, which is refused, and a change of protocol: a 101 is an error here. For both, use the
 functions of the pool.
@@ -17,8 +16,8 @@ What is raised here:
     ├── InterimError     more than MAX_INTERIM interim responses before the final one
     └── SwitchedError    101: the server changed the protocol
 
-A request that cannot be sent is the caller's mistake: `TypeError` or `ValueError`. All else comes from what was handed
-in, unchanged.
+A request that cannot be sent is the caller's mistake: `TypeError` or `ValueError`. All other errors come from what you
+passed, unchanged.
 """
 
 import asyncio

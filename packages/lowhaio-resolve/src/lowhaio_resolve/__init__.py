@@ -6,11 +6,11 @@
     ip_address = await resolve('example.com', 443)
 
 `loop.getaddrinfo` asks the system each time, in a thread of the loop's executor, and the system may ask a server each
-time. Its answers do not say for how long they hold, so the seconds are yours to choose: connections go to an address
-that is gone for as long.
+time. Its answers do not say for how long they hold, so you choose the seconds. That long you may connect to an
+address that is gone.
 
-There are no errors of its own: what the resolver raises comes out unchanged. Settings that make no sense raise
-`TypeError` or `ValueError`.
+It has no errors of its own: what the resolver raises comes out unchanged. Settings that make no sense raise `TypeError`
+or `ValueError`.
 """
 
 import asyncio
@@ -58,18 +58,18 @@ def cached(
 ) -> Callable[[str, int], Coroutine[Any, Any, _Addresses]]:
     """Return `resolve(host, port)` with a cache. It awaits to the addresses, a tuple of what `resolve` answered.
 
-    An answer holds for `max_age_seconds`; 0 keeps none. Whoever asks for a name while it is being asked for waits for
-    that answer, so there is one query at a time for a name, in a task of its own. A caller who is cancelled leaves it
-    to the others; when nobody waits any more, it is cancelled. A query that failed is not kept, and nor is an answer
-    without an address.
+    An answer holds for `max_age_seconds`; 0 keeps none. There is one query at a time for a name, in a task of its own,
+    and all who ask meanwhile wait for its answer. If one caller is cancelled, the others still get the answer. If
+    nobody waits any more, the query is cancelled. Failures are not remembered, and neither are answers without an
+    address.
 
-    For `max_stale_seconds` more, an old answer stands in for one that the resolver fails to give, and the resolver is
-    asked again after 30 seconds. That there is no such name is an answer, and not a failure.
+    If the resolver fails, you get the old answer for `max_stale_seconds` more, and the resolver is asked again after 30
+    seconds. That there is no such name is an answer, not a failure.
 
     At most `max_names` answers are kept: the oldest goes first. Upper and lower case are the same name.
 
-    `resolve` answers as `loop.getaddrinfo` does, which is called if there is none. Whatever it raises, each caller who
-    waits gets. The function belongs to the event loop that it is first called in.
+    `resolve` answers as `loop.getaddrinfo` does, which is the default. Every caller who waits gets what it raises. The
+    function belongs to the event loop that it is first called in.
     """
     for seconds in (max_age_seconds, max_stale_seconds):
         if not 0 <= seconds < float('inf'):

@@ -15,7 +15,7 @@ What is raised here:
     ├── ChangedError    what the server has now is not what the download began with
     └── RangeError      the server answers with another part than it was asked for
 
-A position that cannot be gone on from, and settings that make no sense, are a `TypeError` or `ValueError`. What
+A position from which the download can't go on, and settings that make no sense, raise `TypeError` or `ValueError`. What
 `exchange` raises comes out unchanged.
 """
 
@@ -69,7 +69,7 @@ class RangeError(ResumeError):
 
 
 class Position(NamedTuple):
-    """How far a download is. All of it can be written down, and made a `Position` again.
+    """How far a download is. You can save its attributes, and make a `Position` of them again.
 
     Attributes:
         offset: Bytes that have been yielded.
@@ -99,11 +99,11 @@ def resumed(
     """Yield the content of `url` from `position` on, piece by piece, each with the position after it.
 
     A body breaks off where reading it raises an error that says that it was not the caller's: its attribute
-    `caller_erred` is false, as it is for lost connections and timeouts of lowhaio. Then the rest is asked for by
-    `Range` and `If-Range`, after a pause of up to `pause_seconds`; chance decides how long. Where the next body breaks
-    off without a byte, the pause is up to twice as long, and so on up to `max_pause_seconds`; after `attempts` of them
-    in a row the error is raised. It is raised at once, with a note, where the server gave nothing to tell by whether it
-    still has the same.
+    `caller_erred` is false, as it is for lost connections and timeouts of lowhaio. Then the rest is requested with
+    `Range` and `If-Range`, after a random pause of up to `pause_seconds`. If the next body breaks off without a byte,
+    the pause is up to twice as long, and so on up to `max_pause_seconds`; after `attempts` of them in a row the error
+    is raised. It is raised at once, with a note, if nothing that the server sent tells whether the content is still the
+    same.
 
     What fails before there is a response is raised: `lowhaio_retry.retried(exchange)` is for that.
 

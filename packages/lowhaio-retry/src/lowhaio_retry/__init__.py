@@ -1,4 +1,4 @@
-"""An exchange tried again, where nothing can be done twice that may not be.
+"""Tries an exchange again where that does no harm.
 
 `retried(exchange)` takes an exchange and returns one:
 
@@ -6,12 +6,11 @@
     async with call(b'GET', 'https://example.com/', {}, None) as (code, headers, body):
         ...
 
-What may be sent again is read off the attributes of an error: `bytes_sent`, `bytes_received`, `reused` and
-`caller_erred`, as the errors of lowhaio have them, and `redirects`, where one comes out of an exchange that follows
-those.
+The attributes of an error say what may be sent again: `bytes_sent`, `bytes_received`, `reused` and `caller_erred`,
+which the errors of lowhaio have, and `redirects`, if the exchange follows redirects.
 
-There are no errors of its own: what the last attempt raised is raised, and what it answered is handed out. Settings
-that make no sense raise `TypeError` or `ValueError`.
+It has no errors of its own: you get what the last attempt raised or answered. Settings that make no sense raise
+`TypeError` or `ValueError`.
 """
 
 import asyncio

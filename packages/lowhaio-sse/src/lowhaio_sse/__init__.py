@@ -1,7 +1,7 @@
 """Server-sent events (WHATWG HTML section 9.2): a body of bytes to events.
 
-`events(body)` takes an async generator of bytes and returns an `EventStream`. It yields an `Event` for each that the
-server has sent whole, and keeps what you need to connect again: the last id, and how long to wait.
+`events(body)` takes an async generator of bytes and returns an `EventStream`. That yields an `Event` for each event
+that has arrived complete, and keeps what you need to connect again: the last id, and how long to wait.
 
 What is raised here:
 
@@ -66,7 +66,7 @@ class EventStream(AsyncIterator[Event]):
 
     @property
     def retry(self) -> int | None:
-        """Milliseconds to wait before you connect again, if the server has said so."""
+        """Milliseconds to wait before you connect again, if the server has said."""
         return self._buffers.retry
 
     def __anext__(self) -> Awaitable[Event]:
@@ -86,7 +86,8 @@ def events(
     - `last_id`, `retry`: those of the stream before, when you connect again. `retry` is in milliseconds.
     - `max_bytes`: the most bytes between two empty lines, comments and names of fields included.
 
-    What the end of `body` cuts off is dropped, as the section says. Bytes that are not UTF-8 become U+FFFD.
+    An event that is cut off by the end of `body` is dropped, as the section says. Bytes that are not UTF-8 become
+    U+FFFD.
 
     Raises at once `ValueError` for a `retry` below 0 or a `max_bytes` below 1, `body` being left as it was; later
     `LimitError`, and whatever `body` raises. However it ends, by cancellation too, `body` is closed, if it can be:

@@ -1,6 +1,6 @@
 """Connections through a proxy: HTTP CONNECT (RFC 9110 section 9.3.6) and SOCKS5 (RFC 1928, RFC 1929).
 
-Each of the two contexts takes the place of an `ssl.SSLContext` and holds the one for what goes through the tunnel:
+Put one of the two contexts around the `ssl.SSLContext` for what goes through the tunnel:
 
     context = ConnectContext(ssl.create_default_context(), 443, credentials=(b'user', b'password'))
     async with pool.connection(proxy_address, proxy_port, context, server_hostname='example.com') as connection:

@@ -3,7 +3,7 @@
 - `opening(...)` returns the headers of the request.
 - `check(opening, code, headers)` raises unless the response agrees to them.
 
-Then the connection is a WebSocket: what is sent and received is its frames, and up to a library such as wsproto.
+Then the connection is a WebSocket. You send and receive its frames, with a library such as wsproto.
 
 What is raised here:
 
@@ -41,7 +41,7 @@ class HandshakeError(Exception):
 class RefusedError(HandshakeError):
     """The server answered with another status than 101, which is `code`.
 
-    The response is an ordinary one: it may have a body that says why, and be a redirect or ask for credentials.
+    The response is an ordinary one. It may have a body that says why, be a redirect, or ask for credentials.
     """
 
     def __init__(self, code: bytes) -> None:
@@ -110,8 +110,8 @@ def check(opening: Mapping[bytes, bytes], code: bytes, headers: Mapping[bytes, b
     - `code`, `headers`: those of the response, names in lower case and repeated headers joined by commas, as
       `lowhaio_dict.collect` makes them. Interim responses other than 101 come before it and are not for this.
 
-    Which extensions the server has picked stands in `headers[b'sec-websocket-extensions']`. All of them were offered;
-    whether their parameters make sense, whoever undoes them has to say.
+    The extensions that the server has picked are in `headers[b'sec-websocket-extensions']`. All of them were offered.
+    Check their parameters where you undo them.
 
     Raises `RefusedError` for another status than 101, and `InvalidResponseError` for a 101 with the wrong headers: then
     the client must close the connection, as leaving its block does. Raises `ValueError` without a key in `opening`.
