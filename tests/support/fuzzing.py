@@ -32,7 +32,7 @@ import types
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import lowhaio
 import lowhaio_chunked
@@ -87,14 +87,14 @@ class Case:
         return b'%b\n%b' % (b' '.join([self.method, *(b'%d' % size for size in self.sizes)]), self.response)
 
 
-def corpus(folder: Path) -> list[Case]:
+def corpus(folder: Path, suffix: str = '.http') -> list[Case]:
     """The cases in the files of a folder."""
-    return [Case.parse(path.read_bytes()) for path in sorted(folder.glob('*.http'))]
+    return [Case.parse(path.read_bytes()) for path in sorted(folder.glob(f'*{suffix}'))]
 
 
-def save(case: Case, folder: Path) -> Path:
+def save(case: Case, folder: Path, suffix: str = '.http') -> Path:
     """Write a case to a file named after its content."""
-    path = folder / f'found-{hashlib.sha256(case.dump()).hexdigest()[:16]}.http'
+    path = folder / f'found-{hashlib.sha256(case.dump()).hexdigest()[:16]}{suffix}'
     path.write_bytes(case.dump())
     return path
 
@@ -168,7 +168,8 @@ Edge = tuple[types.CodeType, int, int]
 class Tracer:
     """Counts the lines of the packages that are run, and remembers which came after which."""
 
-    def __init__(self) -> None:
+    def __init__(self, packages: tuple[str, ...] = PACKAGES) -> None:
+        self.packages = packages
         self.edges: set[Edge] = set()
         self.steps = 0
         self.steps_allowed = sys.maxsize
@@ -186,7 +187,7 @@ class Tracer:
 
     def _on_call(self, frame: types.FrameType, event: str, arg: object) -> Any:
         code = frame.f_code
-        if not code.co_filename.startswith(PACKAGES):
+        if not code.co_filename.startswith(self.packages):
             return None
         last = 0
         edges = self.edges
@@ -377,13 +378,32 @@ TOKENS = (
 """What is put into responses."""
 
 
+class Checker(Protocol):
+    """What a fuzzer needs of a player."""
+
+    tracer: Tracer
+
+    async def check(self, case: Case) -> None:
+        """Raise Finding if the client does with the case what it must not do."""
+
+
 class Fuzzer:
     """An endless supply of cases; the same one for the same seed."""
 
-    def __init__(self, player: Player, seeds: Sequence[Case], seed: int) -> None:
+    def __init__(
+        self,
+        player: Checker,
+        seeds: Sequence[Case],
+        seed: int,
+        *,
+        methods: Sequence[bytes] = METHODS,
+        tokens: Sequence[bytes] = TOKENS,
+    ) -> None:
         self.cases = [*seeds]
         self.case = self.cases[0]
         self._player = player
+        self._methods = methods
+        self._tokens = tokens
         self._random = random.Random(seed)
 
     async def step(self) -> None:
@@ -402,9 +422,9 @@ class Fuzzer:
             end = min(len(data), at + chance.choice((1, 2, 8, 64)))
             match chance.randrange(6):
                 case 0:
-                    data[at:at] = chance.choice(TOKENS)
+                    data[at:at] = chance.choice(self._tokens)
                 case 1:
-                    data[at:end] = chance.choice(TOKENS)
+                    data[at:end] = chance.choice(self._tokens)
                 case 2:
                     del data[at:end]
                 case 3:
@@ -415,4 +435,4 @@ class Fuzzer:
                     other = chance.choice(self.cases).response
                     data[at:] = other[chance.randrange(len(other) + 1) :]
         sizes = [case.sizes, (), (1,), (1, 2), (LIMIT, 1), tuple(chance.choices((1, 2, 3, 7, 20, 100), k=5))]
-        return Case(chance.choice((case.method, *METHODS)), bytes(data[:MOST_BYTES]), chance.choice(sizes))
+        return Case(chance.choice((case.method, *self._methods)), bytes(data[:MOST_BYTES]), chance.choice(sizes))
