@@ -375,7 +375,7 @@ TOKENS = (
     *b'Content-Encoding: gzip\r\n|content-encoding: deflate\r\n|\x1f\x8b\x08\0'.split(b'|'),
     *(b' ' * LIMIT, b'x' * LIMIT, b'a: b\r\n' * 9),
 )
-"""What is put into responses."""
+"""What is put into responses. Of nothing but these some cases are made from a point on."""
 
 
 class Checker(Protocol):
@@ -420,7 +420,7 @@ class Fuzzer:
         for _ in range(chance.choice((1, 1, 1, 2, 3, 8))):
             at = chance.randrange(len(data) + 1)
             end = min(len(data), at + chance.choice((1, 2, 8, 64)))
-            match chance.randrange(6):
+            match chance.randrange(7):
                 case 0:
                     data[at:at] = chance.choice(self._tokens)
                 case 1:
@@ -431,6 +431,8 @@ class Fuzzer:
                     data[at:at] = data[at:end] * chance.choice((1, 1, 2, 30))
                 case 4:
                     data[at:end] = chance.randbytes(end - at)
+                case 5:
+                    data[at:] = b''.join(chance.choices(self._tokens, k=chance.randrange(9)))
                 case _:
                     other = chance.choice(self.cases).response
                     data[at:] = other[chance.randrange(len(other) + 1) :]

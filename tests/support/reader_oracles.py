@@ -7,7 +7,7 @@ itself by its name. `ANYTHING` is the answer where the rules leave open what is 
 from __future__ import annotations
 
 import base64
-import datetime
+import datetime as dt
 import email.utils
 import hashlib
 import ipaddress
@@ -98,10 +98,7 @@ def socks5(data: bytes, *, login: bool) -> tuple[object, ...]:
     if len(reply) < 4 or reply[3] not in (1, 3, 4):
         return 'TunnelError', None, at + len(reply), sent
     at += 4
-    if reply[3] == 3:
-        size = 1 + data[at] if at < len(data) else 1
-    else:
-        size = 4 if reply[3] == 1 else 16
+    size = {1: 4, 4: 16}.get(reply[3]) or 1 + sum(data[at : at + 1])
     if len(data) < at + size + 2:
         return 'TunnelError', None, len(data), sent
     return 'open', None, at + size + 2, sent
@@ -163,16 +160,15 @@ def codings(value: bytes, body: bytes, new: Mapping[bytes, Callable[[], Any]], m
         return 'LimitError'
     if any(name not in new for name in names):
         return 'UnknownCodingError'
-    whole: bytes | None = body
+    whole = body
     for left in range(len(names) - 1, -1, -1):
         limit = 2 * most + 65536 if left else most
         name = names[left]
-        if name in (b'gzip', b'x-gzip', b'deflate'):
-            whole = content(name, whole, limit)
-        else:
-            whole = _streams(new[name], whole, limit)
-        if whole is None:
+        is_gzip = name in (b'gzip', b'x-gzip', b'deflate')
+        undone = content(name, whole, limit) if is_gzip else _streams(new[name], whole, limit)
+        if undone is None:
             return 'error'
+        whole = undone
     return whole if len(whole) <= most else 'error'
 
 
@@ -184,7 +180,7 @@ def _streams(new: Callable[[], Any], body: bytes, most: int) -> bytes | None:
             found += stream.decompress(body, most + 1)
             while len(found) <= most and not (stream.eof or stream.needs_input):
                 found += stream.decompress(b'', most + 1)
-        except Exception:  # noqa: BLE001  each coding has errors of its own
+        except Exception:  # each coding has errors of its own
             return None
         if len(found) > most or not stream.eof:
             return None
@@ -198,7 +194,12 @@ _OFFSET = rb'([0-9]{1,19})'
 
 
 def resume(
-    start: tuple[int, int | None, bytes | None], code: bytes, headers: Mapping[bytes, bytes], body: bytes, *, breaks: bool
+    start: tuple[int, int | None, bytes | None],
+    code: bytes,
+    headers: Mapping[bytes, bytes],
+    body: bytes,
+    *,
+    breaks: bool,
 ) -> tuple[object, ...]:
     """How it ends, and where if it ends well, when every request is answered in this way."""
     offset, total, validator = start
@@ -218,7 +219,9 @@ def resume(
             is_all = total is None and re.fullmatch(rb'bytes \*/' + _OFFSET, said) and int(said[8:]) == offset
             return ('ends', offset) if is_all else ('ChangedError', None)
         elif code == b'206':
-            match = re.fullmatch(rb'bytes %b-%b/(?:%b|\*)' % ((_OFFSET,) * 3), headers.get(b'content-range', b'').lower())
+            match = re.fullmatch(
+                rb'bytes %b-%b/(?:%b|\*)' % ((_OFFSET,) * 3), headers.get(b'content-range', b'').lower()
+            )
             if not match or int(match[1]) != offset or int(match[2]) < offset:
                 return 'RangeError', None
             end = int(match[2]) + 1
@@ -310,9 +313,9 @@ def _is_token(value: bytes) -> bool:
 # Locations: RFC 3986 sections 5.2 and 5.3
 
 _REFERENCE = re.compile(r'(?:([A-Za-z][A-Za-z0-9+.-]*):)?(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?')
-_ALLOWED = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:/?#[]@!$&'()*+,;=%") | frozenset(
-    range(128, 256)
-)
+_ALLOWED = frozenset(
+    b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:/?#[]@!$&'()*+,;=%"
+) | frozenset(range(128, 256))
 
 
 def redirect(base: str, location: bytes) -> tuple[object, ...]:
@@ -330,13 +333,14 @@ def redirect(base: str, location: bytes) -> tuple[object, ...]:
         authority = base_authority
         if not path:
             path, query = base_path, base_query if query is None else query
-        elif not path.startswith('/'):
-            path = base_path[: base_path.rfind('/') + 1] + path if base_path else '/' + path
-        if not path.startswith('/') and path:
-            path = '/' + path
+        elif path.startswith('/'):
+            path = _without_dots(path)
+        else:
+            path = _without_dots(base_path[: base_path.rfind('/') + 1] + path if base_path else '/' + path)
     elif not _is_authority(authority):
         return ('LocationError',)
-    path = _without_dots(path)
+    else:
+        path = _without_dots(path)
     scheme = scheme or base_scheme
     if base_scheme == 'https' and scheme == 'http':
         return ('InsecureError',)
@@ -467,7 +471,7 @@ def retry_after(value: bytes, now: float, most: float) -> object:
     else:
         for form in _DATES:
             try:
-                date = datetime.datetime.strptime(value.decode('latin-1'), form).replace(tzinfo=datetime.UTC)
+                date = dt.datetime.strptime(value.decode('latin-1'), form).replace(tzinfo=dt.UTC)
             except ValueError:
                 continue
             seconds = max(0.0, date.timestamp() - now)
@@ -491,9 +495,8 @@ def multipart(parts: Sequence[tuple[str, bytes, str | None, bytes | None]], boun
             broken = True
         shown = name.replace('\r\n', '\n').replace('\r', '\n').replace('\n', '%0D%0A').replace('"', '%22')
         file = None if filename is None else filename.replace('\n', '%0A').replace('\r', '%0D').replace('"', '%22')
-        if file is not None and kind is None:
-            kind = b'application/octet-stream'
-        found.append((shown.encode(), held, None if file is None else file.encode(), kind))
+        default = None if file is None else b'application/octet-stream'
+        found.append((shown.encode(), held, None if file is None else file.encode(), default if kind is None else kind))
     if broken:
         return 'BoundaryError' if made else 'ValueError'
     return tuple(found)

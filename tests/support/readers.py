@@ -49,6 +49,8 @@ from . import reader_oracles as oracles
 from .conformance import body_of
 from .fuzzing import Case, Finding, Tracer
 
+SUFFIX = '.case'
+"""How the files of their corpora are called, which are in a folder for each of them."""
 PIECE_BYTES = 256
 MOST_CONTENT = 65536
 """The `piece_bytes` and the `max_bytes` of the decompressions."""
@@ -454,11 +456,13 @@ class Recorder:
         return b'204', cursor
 
     async def recv_headers(self, _: object, cursor: int) -> AsyncIterator[tuple[bytes, bytes, int]]:
-        for line in ():
-            yield line
+        nothing: list[tuple[bytes, bytes, int]] = []
+        for header in nothing:
+            yield header
 
     async def recv_body(self, _: object, cursor: int) -> AsyncIterator[bytes]:
-        for piece in ():
+        nothing: list[bytes] = []
+        for piece in nothing:
             yield piece
 
 
@@ -528,10 +532,12 @@ async def read_retry(case: Case) -> object:
 
 def parts_of(case: Case) -> list[tuple[str, bytes, str | None, bytes | None]]:
     """The name, the content, the file's name and the content type of each part."""
-    found = []
+    found: list[tuple[str, bytes, str | None, bytes | None]] = []
     for text in case.response.split(b'\x1e'):
-        name, content, filename, kind, *_ = (*text.split(b'\x1f'), None, None, None)
-        found.append((text_of(name or b''), content or b'', filename and text_of(filename), kind))
+        name, *rest = text.split(b'\x1f')
+        held = rest[0] if rest else b''
+        filename = text_of(rest[1]) if len(rest) > 1 else None
+        found.append((text_of(name), held, filename, rest[2] if len(rest) > 2 else None))
     return found
 
 
@@ -577,13 +583,20 @@ def judge_multipart(case: Case) -> object:
     return oracles.multipart(parts_of(case), b'b', made=case.method == b'made')
 
 
+def words(text: bytes) -> list[bytes]:
+    """Tokens, with a bar between them."""
+    return text.split(b'|')
+
+
 READERS = {
     'connect': Reader(
         (lowhaio_tunnel,),
         (b'open', b'login'),
         (
-            *b'\r\n|\n|\r|\0| |\t|:|a|\xff|2|200|101|100|407|401|403|\r\n\r\n|HTTP/1.1 200 OK\r\n|HTTP/1.0 '.split(b'|'),
-            *b'HTTP/1.1 100 Continue\r\n\r\n|HTTP/1.1 407 No\r\n|Content-Length: 5\r\n|\r\n \r\n|a: b\r\n'.split(b'|'),
+            *words(b'\r\n|\n|\r|\0| |\t|:|a|\xff|2|200|101|100|407|401|403|\r\n\r\n|HTTP/1.1 200 OK\r\n'),
+            *words(b'HTTP/1.0 '),
+            *words(b'HTTP/1.1 100 Continue\r\n\r\n|HTTP/1.1 407 No\r\n|Content-Length: 5\r\n|\r\n \r\n'),
+            *words(b'a: b\r\n'),
         ),
         read_connect,
         lambda case: oracles.connect(case.response),
@@ -602,8 +615,10 @@ READERS = {
         (lowhaio_sse,),
         (b'default', b'limited'),
         (
-            *b'\r\n|\n|\r|\n\n|\r\r|\r\n\r\n|:| |\0|\xef\xbb\xbf|\xef|\xe2\x82|\xff|data|data: x|data:|\ndata|id|'.split(b'|'),
-            *b'id: 1\n|id: \0\n|event: e\n|retry: 10\n|retry: 1x\n|retry: 0000000000000000000000001\n|: c\n'.split(b'|'),
+            *words(b'\r\n|\n|\r|\n\n|\r\r|\r\n\r\n|:| |\0|\xef\xbb\xbf|\xef|\xe2\x82|\xff|data|data: x|data:'),
+            *words(b'\ndata|id|'),
+            *words(b'id: 1\n|id: \0\n|event: e\n|retry: 10\n|retry: 1x\n|retry: 0000000000000000000000001\n'),
+            *words(b': c\n'),
             *(b'retry: \xd9\xa1\n', b'retry:' + b'9' * 16, b'x' * MOST_EVENT, b'x' * (MOST_EVENT - 7)),
         ),
         read_sse,
@@ -613,7 +628,8 @@ READERS = {
         (lowhaio_codings, lowhaio_gzip),
         (b'gzip', b'all'),
         (
-            *b'gzip|x-gzip|deflate|br|zstd|bzip2|xz|identity|,| |, |\t|GZip|\n|gzip, gzip|br, br|zstd,zstd|,,,'.split(b'|'),
+            *words(b'gzip|x-gzip|deflate|br|zstd|bzip2|xz|identity|,| |, |\t|GZip|\n|gzip, gzip|br, br'),
+            *words(b'zstd,zstd|,,,'),
             *(b'\x1f\x8b\x08\0', b'\x78\x9c', b'(\xb5/\xfd', b'\x50\x2a\x4d\x18\0\0\0\0', b'BZh9', b'\xfd7zXZ\0'),
             *(b'\0', b'\xff', bytes(PIECE_BYTES)),
         ),
@@ -624,10 +640,14 @@ READERS = {
         (lowhaio_resume,),
         (b'begin', b'begin-breaks', b'tag', b'tag-breaks', b'date'),
         (
-            *b'\n|200|206|416|304|500|bytes |4-9/10|4-9/*|0-9/10|*/10|*/4|-|/|*|4|9|10|99999999999999999999|"|W/'.split(b'|'),
-            *b'content-range: bytes 4-9/10\n|content-range: bytes 4-9/*\n|content-range: bytes */4\n|etag: "tag"\n'.split(b'|'),
-            *b'content-length: 6\n|transfer-encoding: chunked\n|last-modified: Sun, 06 Nov 1994 08:49:37 GMT\n'.split(b'|'),
-            *b'date: Sun, 06 Nov 1994 08:49:38 GMT\n|date: Sun, 06 Nov 1994 08:49:37 GMT\n|BYTES|+|_|\xd9\xa1|\n\n'.split(b'|'),
+            *words(b'\n|200|206|416|304|500|bytes |4-9/10|4-9/*|0-9/10|*/10|*/4|-|/|*|4|9|10'),
+            *words(b'99999999999999999999|"|W/'),
+            *words(b'content-range: bytes 4-9/10\n|content-range: bytes 4-9/*\n|content-range: bytes */4\n'),
+            *words(b'etag: "tag"\n'),
+            *words(b'content-length: 6\n|transfer-encoding: chunked\n'),
+            *words(b'last-modified: Sun, 06 Nov 1994 08:49:37 GMT\n'),
+            *words(b'date: Sun, 06 Nov 1994 08:49:38 GMT\n|date: Sun, 06 Nov 1994 08:49:37 GMT\n|BYTES|+|_'),
+            *words(b'\xd9\xa1|\n\n'),
             b'456789',
         ),
         read_resume,
@@ -637,10 +657,13 @@ READERS = {
         (lowhaio_websocket, lowhaio_dict),
         (b'plain', b'offers'),
         (
-            *b'\n|101|200|,|;|=|"| |\t|upgrade|websocket|chat|superchat|x-a|x-a;b="c"|x-a; b|permessage-deflate'.split(b'|'),
-            *b'upgrade: websocket\n|connection: Upgrade\n|connection: keep-alive, upgrade\n|UPGRADE: WebSocket\n'.split(b'|'),
-            *b'sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\n|sec-websocket-protocol: chat\n'.split(b'|'),
-            *b'sec-websocket-extensions: permessage-deflate; a=1; b="2"\n|sec-websocket-extensions: x-a, x-a\n'.split(b'|'),
+            *words(b'\n|101|200|,|;|=|"| |\t|upgrade|websocket|chat|superchat|x-a|x-a;b="c"|x-a; b'),
+            *words(b'permessage-deflate'),
+            *words(b'upgrade: websocket\n|connection: Upgrade\n|connection: keep-alive, upgrade\n'),
+            *words(b'UPGRADE: WebSocket\n'),
+            *words(b'sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\n|sec-websocket-protocol: chat\n'),
+            *words(b'sec-websocket-extensions: permessage-deflate; a=1; b="2"\n'),
+            *words(b'sec-websocket-extensions: x-a, x-a\n'),
         ),
         read_websocket,
         judge_websocket,
@@ -649,9 +672,11 @@ READERS = {
         (lowhaio_redirect,),
         tuple(BASES),
         (
-            *b'/|//|..|../|./|/../|/./|?|#|:|@|[|]|[::1]|%|%2e|%2F|;|&|=|\\|\t|\r\n| |,|\xc3\xa9|\xff|\0|"|<'.split(b'|'),
-            *b'http://|https://|HTTP:|https:|ftp:|javascript:|mailto:a@b|example.com|EXAMPLE.com|example.org'.split(b'|'),
-            *b':80|:443|:8080|:0443|:|:99999|//example.com|a:b|1:b|x/y'.split(b'|'),
+            *words(b'/|//|..|../|./|/../|/./|?|#|:|@|[|]|[::1]|%|%2e|%2F|;|&|=|\\|\t|\r\n| |,|\xc3\xa9|\xff|\0'),
+            *words(b'"|<'),
+            *words(b'http://|https://|HTTP:|https:|ftp:|javascript:|mailto:a@b|example.com|EXAMPLE.com'),
+            *words(b'example.org'),
+            *words(b':80|:443|:8080|:0443|:|:99999|//example.com|a:b|1:b|x/y'),
         ),
         read_redirect,
         lambda case: oracles.redirect(BASES[case.method], case.response),
@@ -660,9 +685,14 @@ READERS = {
         (lowhaio_request, lowhaio_dict),
         (b'GET', b'OPTIONS'),
         (
-            *b'/|//|?|#|:|@|[|]|[::1]|[v1.a]|%|%2e|%zz|;|&|=|\\|\t|\r\n| |\xc3\xa9|\xff|\0|\x7f|"|<|^|`|||~'.split(b'|'),
-            *b'http://|https://|HTTP://|https:|example.com|EXAMPLE.com|xn--|a..b|.|_|-|:80|:443|:0|:65536|:00080'.split(b'|'),
-            *(letter.encode() for letter in '\u00df\u03c2\u00e9\u3002\uff0e\ufb00\u0130\uff11\u0660\u200d\u202e\u2028\uff0f'),
+            *words(b'/|//|?|#|:|@|[|]|[::1]|[v1.a]|%|%2e|%zz|;|&|=|\\|\t|\r\n| |\xc3\xa9|\xff|\0|\x7f|"|<|^|`|'),
+            *words(b'~'),
+            *words(b'http://|https://|HTTP://|https:|example.com|EXAMPLE.com|xn--|a..b|.|_|-|:80|:443|:0'),
+            *words(b':65536|:00080'),
+            *(
+                letter.encode()
+                for letter in '\u00df\u03c2\u00e9\u3002\uff0e\ufb00\u0130\uff11\u0660\u200d\u202e\u2028\uff0f'
+            ),
         ),
         read_request,
         lambda case: oracles.request(case.method, text_of(case.response)),
@@ -671,9 +701,11 @@ READERS = {
         (lowhaio_retry,),
         (b'429', b'503'),
         (
-            *b'0|9|99999|100000|100001|-|+|.|e|_|:| |,|\t|\xd9\xa1|\xff|GMT|EST|+0100|-9999|Sun, |Sunday, |Nov|06'.split(b'|'),
-            *b'1994|94|2094|99|08:49:37|08:49:60|24:00:00|Sun, 06 Nov 1994 08:49:37 GMT|06 Nov 1994|Jan 0 '.split(b'|'),
-            *b'Sunday, 06-Nov-94 08:49:37 GMT|Sun Nov  6 08:49:37 1994|inf|nan|1e5'.split(b'|'),
+            *words(b'0|9|99999|100000|100001|-|+|.|e|_|:| |,|\t|\xd9\xa1|\xff|GMT|EST|+0100|-9999|Sun, '),
+            *words(b'Sunday, |Nov|06'),
+            *words(b'1994|94|2094|99|08:49:37|08:49:60|24:00:00|Sun, 06 Nov 1994 08:49:37 GMT|06 Nov 1994'),
+            *words(b'Jan 0 '),
+            *words(b'Sunday, 06-Nov-94 08:49:37 GMT|Sun Nov  6 08:49:37 1994|inf|nan|1e5'),
             b'9' * 400,
         ),
         read_retry,
@@ -683,8 +715,9 @@ READERS = {
         (lowhaio_multipart,),
         (b'held', b'made'),
         (
-            *b'\r\n|\r|\n|"|--b|\r\n--b|\r\n--b--|\r\n--|--|b|; filename="|%22|%0D|\x1e|\x1f|\0|\xff|\xc3\xa9|\xc3'.split(b'|'),
-            *b'text/plain|\x1ff\x1ft|a\x1fb\x1e|Content-Type: |\xe2\x80\xa8|\xc2\x85'.split(b'|'),
+            *words(b'\r\n|\r|\n|"|--b|\r\n--b|\r\n--b--|\r\n--|--|b|; filename="|%22|%0D|\x1e|\x1f|\0|\xff'),
+            *words(b'\xc3\xa9|\xc3'),
+            *words(b'text/plain|\x1ff\x1ft|a\x1fb\x1e|Content-Type: |\xe2\x80\xa8|\xc2\x85'),
         ),
         read_multipart,
         judge_multipart,
