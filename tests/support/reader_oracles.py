@@ -61,13 +61,13 @@ def _pairs(lines: Iterable[bytes]) -> tuple[tuple[bytes, bytes], ...] | None:
             if not found:
                 return None
             name, value = found.pop()
-            found.append((name, (value + b' ' + line.lstrip(b' \t')).strip(b' \t')))
+            found.append((name, value + b' ' + line.lstrip(b' \t')))
             continue
         name, colon, value = line.partition(b':')
         if not name or not colon or set(name) - TOKEN:
             return None
-        found.append((name.lower(), value.strip(b' \t')))
-    return tuple(found)
+        found.append((name.lower(), value))
+    return tuple((name, value.strip(b' \t')) for name, value in found)
 
 
 def socks5(data: bytes, *, login: bool) -> tuple[object, ...]:
