@@ -246,7 +246,8 @@ def test_memory_of_events_without_data_is_bounded(piece: bytes) -> None:
             tracemalloc.start()
             try:
                 # In pieces of 1 KiB, as what is held of a piece depends on its size.
-                events, _, _, error = await READERS['sse'].read(replace(case, sizes=(KIB,)))  # type: ignore[misc]  # object
+                read: Any = await READERS['sse'].read(replace(case, sizes=(KIB,)))
+                events, _, _, error = read
                 assert not events
                 assert error is None
                 peaks.append(tracemalloc.get_traced_memory()[1] - len(case.response))
