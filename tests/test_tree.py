@@ -232,7 +232,7 @@ def test_architecture_names_tests_that_are_there() -> None:
     files = re.findall(r'`(test_\w+\.py)`', page)
     assert len(files) >= 20
     assert set(files) <= sources.keys()
-    for name in re.findall(r'`(test_\w+)`', page):
+    for name in re.findall(r'`(test_(?!N_)\w+)`', page):
         assert any(re.search(rf'^(async )?def {name}\(', source, re.MULTILINE) for source in sources.values()), name
     for number in range(1, 13):
         assert any(
