@@ -474,6 +474,8 @@ def retry_after(value: bytes, now: float, most: float) -> object:
                 date = dt.datetime.strptime(value.decode('latin-1'), form).replace(tzinfo=dt.UTC)
             except ValueError:
                 continue
+            if date.year < 100:  # which the standard library takes for one of this or the last century
+                return ANYTHING
             seconds = max(0.0, date.timestamp() - now)
             break
         else:
