@@ -16,6 +16,8 @@ and depends on nothing but the case.
 `Fuzzer` makes cases: it mutates those that it knows, and keeps those that reach a step from one line to another that
 none has reached before.
 
+What the recipes read besides is in `support.readers`, for the same `Fuzzer`.
+
 In a file a case begins with a line that holds the method and the sizes, `GET 1 5`. The bytes of the response follow.
 """
 
@@ -381,7 +383,7 @@ TOKENS = (
     *b'Content-Encoding: gzip\r\n|content-encoding: deflate\r\n|\x1f\x8b\x08\0'.split(b'|'),
     *(b' ' * LIMIT, b'x' * LIMIT, b'a: b\r\n' * 9),
 )
-"""What is put into responses. Of nothing but these some cases are made from a point on."""
+"""What is put into responses. Some end in nothing but these."""
 
 
 class Checker(Protocol):
