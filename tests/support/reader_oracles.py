@@ -468,10 +468,12 @@ def retry_after(value: bytes, now: float, most: float) -> object:
         seconds = float(value)
     elif not value:
         seconds = 0.0
+    elif set(value) - _PRINTABLE or b'\t' in value:
+        return ANYTHING  # which of them are white space, the standard library says
     else:
         for form in _DATES:
             try:
-                date = dt.datetime.strptime(value.decode('latin-1'), form).replace(tzinfo=dt.UTC)
+                date = dt.datetime.strptime(value.decode(), form).replace(tzinfo=dt.UTC)
             except ValueError:
                 continue
             if date.year < 100:  # which the standard library takes for one of this or the last century
