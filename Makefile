@@ -90,7 +90,7 @@ bench: $(READY) ## measure against other clients; see benchmarks/README.md
 costs: $(READY) ## renew what a request is known to cost on this Python, in tests/costs.json
 	PYTHONPATH=tests $(BIN)/python -m support.costs
 
-fuzz: $(READY) ## fuzz the response path for SECONDS; see docs/reliability.md
+fuzz: $(READY) ## fuzz what reads bytes, for SECONDS; see docs/reliability.md
 	PYTHONPATH=tests $(BIN)/python fuzz/run.py --seconds $(SECONDS) $(ARGS)
 
 soak: $(READY) ## load the pool for some minutes; see docs/reliability.md

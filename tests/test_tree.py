@@ -267,6 +267,21 @@ def test_bridge_has_its_row_where_people_pick(distribution: str) -> None:
     assert re.search(row, (ROOT / 'docs' / 'recipes' / 'index.md').read_text(), re.MULTILINE), size
 
 
+def test_architecture_names_tests_that_are_there() -> None:
+    """The table of promises says which file or which test guards each."""
+    page = (ROOT / 'docs' / 'architecture.md').read_text()
+    sources = {path.name: path.read_text() for path in (ROOT / 'tests').glob('test_*.py')}
+    files = re.findall(r'`(test_\w+\.py)`', page)
+    assert len(files) >= 20
+    assert set(files) <= sources.keys()
+    for name in re.findall(r'`(test_(?!N_)\w+)`', page):
+        assert any(re.search(rf'^(async )?def {name}\(', source, re.MULTILINE) for source in sources.values()), name
+    for number in range(1, 13):
+        assert any(
+            re.search(rf'^async def test_([0-9]+_)*{number}_', source, re.MULTILINE) for source in sources.values()
+        )
+
+
 def test_core_is_small() -> None:
     """Lines of code, without blank lines, comments and docstrings: the core can be read in an evening."""
     sizes = {path.name: lines_of_code(path.read_text()) for path in folder('lowhaio-core').glob('*.py')}

@@ -132,6 +132,18 @@ GOOD: dict[str, tuple[Context, str, Conversation]] = {
 
 NOT_HTTP = 'did not answer CONNECT as HTTP/1.1 says'
 BAD: dict[str, tuple[Context, Conversation, type[TunnelError], str]] = {
+    'CONNECT, an interim response of another protocol': (
+        connect(),
+        answers(b'HTTP/1.1 1xx', b'', b'HTTP/1.1 200 OK'),
+        TunnelError,
+        NOT_HTTP,
+    ),
+    'CONNECT, a malformed header in an interim response': (
+        connect(),
+        answers(b'HTTP/1.1 103 Early Hints', b'link : <a>', b'', b'HTTP/1.1 200 OK'),
+        TunnelError,
+        NOT_HTTP,
+    ),
     'CONNECT, another protocol': (connect(), answers(b'SSH-2.0-OpenSSH_9.2'), TunnelError, NOT_HTTP),
     'CONNECT, HTTP/2': (connect(), answers(b'HTTP/2 200 OK'), TunnelError, NOT_HTTP),
     'CONNECT, no code': (connect(), answers(b'HTTP/1.1 OK'), TunnelError, NOT_HTTP),

@@ -9,6 +9,7 @@
 | `stepping`       | cancels a coroutine at its first suspension, its second, and so on                |
 | `certificates`   | throw-away certificate authorities and the TLS contexts made from them            |
 | `pools`          | pools for tests, whole exchanges in one call, sockets that keep a record          |
+| `one_exchange`   | a pool and a server for one exchange at a time, and the steps of a client         |
 | `scripted`       | servers that do exactly what a test tells them, byte by byte if need be           |
 | `puppets`        | a server that takes orders from the test, one at a time                           |
 | `addresses`      | several addresses with one port: some answer and some do not                      |
@@ -17,6 +18,8 @@
 | `proxy`          | does harm at one byte of its choice, between the client and a real server         |
 | `retry`          | the rule for trying a request again, in ten lines                                 |
 | `fuzzing`        | the response path under bytes that nobody chose                                   |
+| `readers`        | what the recipes read, made ready for the same fuzzer                             |
+| `reader_oracles` | what must come out of it, found in another way                                    |
 | `workers`        | how the tests are shared out between processes that run at the same time          |
 | `load`           | many tasks, many connections, many requests, a server that goes away              |
 | `moody`          | a server of moods, in a process of its own, for the load                          |

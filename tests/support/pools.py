@@ -10,16 +10,19 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import lowhaio
-from lowhaio_nonssl import NonSSLSocket
+from lowhaio_nonssl import NonSSLContext, NonSSLSocket
 
 from .scripted import Peer
 
 REQUEST = b'GET / HTTP/1.1\r\nhost: localhost\r\n\r\n'
 RESPONSE = b'HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello'
+PLAIN = NonSSLContext()
+HEAD = b'HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n'
+UNTIL_CLOSE = b'HTTP/1.1 200 OK\r\n\r\n'
 
 SETTINGS: dict[str, Any] = {
     'max': 2,
@@ -54,6 +57,27 @@ async def exchanged(pool: lowhaio.Pool, connection: lowhaio.Connection, request:
     """Do one request; the body of its response."""
     await pool.send(connection, request)
     return await received(pool, connection)
+
+
+async def body_after(
+    pool: lowhaio.Pool, connection: lowhaio.Connection, request: bytes = REQUEST
+) -> AsyncIterator[bytes]:
+    """Send a request, and return the generator of its response's body."""
+    await pool.send(connection, request)
+    return await body_of(pool, connection)
+
+
+async def body_of(pool: lowhaio.Pool, connection: lowhaio.Connection) -> AsyncIterator[bytes]:
+    """The generator of the body of the response that comes next."""
+    return pool.recv_body(connection, await cursor_of_body(pool, connection))
+
+
+async def cursor_of_body(pool: lowhaio.Pool, connection: lowhaio.Connection) -> int:
+    """The cursor after the head of the response that comes next."""
+    _, cursor = await pool.recv_status_line(connection)
+    async for _, _, cursor in pool.recv_headers(connection, cursor):
+        pass
+    return cursor
 
 
 async def turns(count: int = 5) -> None:

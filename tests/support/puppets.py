@@ -134,3 +134,17 @@ def says(data: bytes) -> Callable[[Peer], None]:
 def reads_head(peer: Peer) -> bytes:
     """An order: receive the head of a request."""
     return peer.until(b'\r\n\r\n')
+
+
+def sent_until_full(peer: Peer, least: int = 1) -> int:
+    """Send until the kernel takes no more without waiting; how many bytes it took."""
+    peer.socket.setblocking(False)
+    sent = 0
+    try:
+        while True:
+            sent += peer.socket.send(bytes(65536))
+    except BlockingIOError:
+        assert sent >= least
+        return sent
+    finally:
+        peer.socket.settimeout(20)

@@ -22,7 +22,6 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
-from urllib.parse import urldefrag, urljoin
 
 __all__ = [
     'CREDENTIALS',
@@ -56,6 +55,8 @@ _DRAINED_BYTES = 65536
 _REFERENCE = re.compile(rb"[0-9A-Za-z._~:/?#\[\]@!$&'()*+,;=%\x80-\xff-]*")
 _SCHEME = re.compile(r'[A-Za-z][A-Za-z0-9+.-]*:')
 _ABSOLUTE = re.compile(r'(?i:https?)://(?:[0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?(?:[/?#].*)?')
+# Scheme, authority with its slashes, path, query with its mark and fragment with its sign (RFC 3986 appendix B).
+_PARTS = re.compile(r'(?:([A-Za-z][A-Za-z0-9+.-]*):)?(//[^/?#]*)?([^?#]*)(\?[^#]*)?(#.*)?', re.DOTALL)
 _ORIGIN = re.compile(r'(https?)://([^/?#]*?)(:[0-9]*)?(?=[/?#]|\Z)')
 _PORTS = {'http': ':80', 'https': ':443'}
 
@@ -164,18 +165,45 @@ def _target(url: str, location: bytes) -> str:
     reference = ''.join(f'%{byte:02X}' if byte > 127 else chr(byte) for byte in location)
     if reference.startswith('//'):
         reference = f'{_origin(url)[0]}:{reference}'
-    # With a scheme a reference is absolute (RFC 3986 section 5.2.2); `urljoin` would take `https:path` for relative.
+    # With a scheme a reference is absolute (RFC 3986 section 5.2.2).
     refused = _SCHEME.match(reference) and not _ABSOLUTE.fullmatch(reference)
-    target = '' if refused else urljoin(url, reference)
+    target = '' if refused else _resolved(url, reference)
     if not _origin(target)[0]:
         raise LocationError(f'the Location of {url} is not an http:// or https:// URL without a user: {location!r}')
     if _origin(url)[0] == 'https' != _origin(target)[0]:
         raise InsecureError(f'from https to http: {url} redirects to {target}')
+    return target
+
+
+def _resolved(url: str, reference: str) -> str:
+    """What a reference in `url` refers to (RFC 3986 section 5.2.2). `urljoin` loses empty queries and segments."""
+    scheme, authority, path, query, fragment = _PARTS.findall(reference)[0]
+    base_scheme, base_authority, base_path, base_query, base_fragment = _PARTS.findall(url)[0]
+    if not authority and not path:
+        path, query = base_path, query or base_query
+    elif path:
+        if not path.startswith('/'):
+            path = f'{base_path.rpartition("/")[0]}/{path}'
+        path = _without_dots(path)
     # "If the Location value provided in a 3xx (Redirection) response does not have a fragment component, a user agent
     # MUST process the redirection as if the value inherits the fragment component of the URI reference used to
     # generate the target URI" (RFC 9110 section 10.2.2).
-    fragment = urldefrag(url).fragment
-    return target if '#' in reference or not fragment else f'{target}#{fragment}'
+    fragment = '' if fragment == '#' else fragment or base_fragment
+    return f'{(scheme or base_scheme).lower()}:{authority or base_authority}{path}{query}{fragment}'
+
+
+def _without_dots(path: str) -> str:
+    """The path, which begins with a slash, without its segments `.` and `..` (RFC 3986 section 5.2.4)."""
+    kept: list[str] = []
+    segments = path.split('/')[1:]
+    for segment in segments:
+        if segment == '..':
+            del kept[-1:]
+        elif segment != '.':
+            kept.append(segment)
+    if segments[-1] in ('.', '..'):
+        kept.append('')
+    return '/' + '/'.join(kept)
 
 
 def _origin(url: str) -> tuple[str, str, str]:

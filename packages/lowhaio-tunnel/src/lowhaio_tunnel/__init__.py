@@ -39,9 +39,9 @@ _Steps = Generator[Any, None, Any]
 # 16,384, and one that never ends takes 50 milliseconds of the program's time, and 65,536 bytes.
 _MOST_RECEIVES = 16384
 
-# RFC 9112 sections 4 and 5.
-_STATUS_LINE = re.compile(rb'HTTP/1\.[0-9] ([0-9]{3})(?: [^\0\r\n]*)?')
-_FIELD_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\0\r\n]*)")
+# RFC 9112 sections 4 and 5. A line that begins with a blank goes on with the one before it (section 5.2).
+_FIELD = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\0\r\n]*"
+_HEAD = re.compile(rb'HTTP/1\.[0-9] [0-9]{3}(?: [^\0\r\n]*)?\r\n(?:%b(?:\r\n[ \t][^\0\r\n]*)*\r\n)*\r\n' % _FIELD)
 
 # RFC 1928 section 6, from X'01' on.
 _REPLIES = """general SOCKS server failure, connection not allowed by ruleset, network unreachable, host unreachable,
@@ -131,7 +131,7 @@ class ConnectContext(_Tunnel):
             if b':' in credentials[0]:
                 raise ValueError('the user of Basic credentials must have no colon')
             headers += b'proxy-authorization: Basic %b\r\n' % base64.b64encode(b'%b:%b' % credentials)
-        if not re.fullmatch(rb'(?:%b\r\n)*' % _FIELD_LINE.pattern, headers):
+        if not re.fullmatch(rb'(?:%b\r\n)*' % _FIELD, headers):
             raise ValueError('headers must be whole header lines, each ended by CRLF')
         self._headers = headers
 
@@ -139,21 +139,19 @@ class ConnectContext(_Tunnel):
         to = b'%b:%d' % (b'[%b]' % host if b':' in host else host, self._port)
         yield from _send(sock, b'CONNECT %b HTTP/1.1\r\nhost: %b\r\n%b\r\n' % (to, to, self._headers))
         head = yield from _receive_head(sock)
-        # A line that begins with a blank goes on with the one before it. RFC 9112 section 5.2: "A user agent [...] MUST
-        # replace each received obs-fold with one or more SP octets prior to interpreting the field value".
+        # "A user agent [...] MUST replace each received obs-fold with one or more SP octets prior to interpreting the
+        # field value".
         line, *fields = re.split(rb'\r\n(?![ \t])', head[:-4])
-        status = _STATUS_LINE.fullmatch(line)
-        matches = [_FIELD_LINE.fullmatch(re.sub(rb'\r\n[ \t]+', b' ', field)) for field in fields]
-        pairs = [(match[1].lower(), match[2].strip(b' \t')) for match in matches if match]
-        if status is None or len(pairs) < len(fields):
-            raise TunnelError(f'the proxy did not answer CONNECT as HTTP/1.1 says: {head[:80]!r}')
+        split = [re.sub(rb'\r\n[ \t]+', b' ', field).partition(b':') for field in fields]
+        pairs = [(name.lower(), value.strip(b' \t')) for name, _, value in split]
+        code = line[9:12]
         # RFC 9110 section 9.3.6: "Any 2xx (Successful) response indicates that the sender [...] will switch to tunnel
         # mode immediately after the response header section", and "A client MUST ignore any Content-Length or
         # Transfer-Encoding header fields received in a successful response to CONNECT."
-        if not status[1].startswith(b'2'):
+        if not code.startswith(b'2'):
             # tinyproxy says 401 to wrong credentials, and nobody but a proxy can answer CONNECT.
-            kind = CredentialsError if status[1] in {b'401', b'407'} else RefusedError
-            raise kind(f'the proxy opened no tunnel to {to.decode()}: {line.decode("latin-1")!r}', status[1], pairs)
+            kind = CredentialsError if code in {b'401', b'407'} else RefusedError
+            raise kind(f'the proxy opened no tunnel to {to.decode()}: {line.decode("latin-1")!r}', code, pairs)
 
 
 class Socks5Context(_Tunnel):
@@ -283,9 +281,11 @@ def _receive_head(sock: Any) -> _Steps:
         # Where the first n bytes of the last CRLF CRLF are there, the other 4 - n are still to come.
         head += yield from _receive(sock, 4 - max(n for n in range(4) if head.endswith(b'\r\n\r'[:n])))
         if head.endswith(b'\r\n\r\n'):
+            if not _HEAD.fullmatch(head):
+                raise TunnelError(f'the proxy did not answer CONNECT as HTTP/1.1 says: {bytes(head[:80])!r}')
             # RFC 9110 section 15.2: "A client MUST be able to parse one or more 1xx responses received prior to a final
             # response, even if the client does not expect one." 101 is final, and opens no tunnel.
-            if not re.match(rb'HTTP/1\.[0-9] 1(?!01)', head):
+            if not head.startswith(b'1', 9) or head.startswith(b'101', 9):
                 return bytes(head)
             head.clear()
     raise TunnelError(f'the head of the response to CONNECT does not end: {len(head)} bytes so far')
