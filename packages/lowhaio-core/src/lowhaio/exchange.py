@@ -62,31 +62,23 @@ _LENGTH, _CHUNKED, _CLOSE, _TUNNEL = Framing
 
 _END_OF_HEAD = b'\r\n\r\n'
 
+OVER: Iterator[Field] = iter(())
+
 
 class Exchange:
     """The state of one request and its response on a link that its owner lends."""
 
     __slots__ = (
-        'body_left', 'code', 'complete', 'cursor', 'framing', 'headers', 'line', 'link', 'method',
-        'persists', 'phase', 'phase_after_headers', 'received', 'request', 'reused', 'sending', 'sent',
-        'serial', 'taken',
+        'body_left', 'complete', 'cursor', 'figures', 'framing', 'headers', 'line', 'link', 'method',
+        'persists', 'phase', 'phase_after_headers', 'request', 'reused', 'sending', 'taken',
     )  # fmt: skip
 
-    serial: int
-    sent: int
-    received: int
+    link: Link
+    phase: Phase
+    sending: bool
+    figures: tuple[int, int]
     headers: Iterator[Field]
     phase_after_headers: Phase
-
-    def lend(self, link: Link) -> None:
-        """Begin a block: until it is left, this exchange alone moves the link."""
-        self.link = link
-        self.reused = link.reused
-        self.phase = _IDLE
-        self.complete = False
-        self.sending = False
-        self.cursor = 0
-        link.bytes_sent = link.bytes_received = 0
 
     def held(self, name: str) -> Link:
         """The link, for an attribute that there is only inside of the block."""
@@ -98,12 +90,12 @@ class Exchange:
         """Whether another request may follow on this connection; in doubt not."""
         link = self.link
         if self.phase is not _IDLE:
-            if not self.complete or not self.persists:
+            if not self.complete or not self.persists or self.sending:
                 return False
             request = self.request
             if request is not None and (request.close or request.doubtful or not request.whole):
                 return False
-        return not self.sending and link.requests_left > 0 and link.at_rest()
+        return link.requests_left > 0 and link.at_rest()
 
     def is_over(self) -> bool:
         """Whether both messages are whole, so that what is sent next is another request."""
@@ -117,10 +109,11 @@ class Exchange:
         """The first bytes of a request."""
         link = self.link
         again = self.phase is not _IDLE
-        if link.closed:
-            self.fail(AbandonedError('the pool was left'), 'send')
-        if (again or link.kept is not None or link.failure is not None) and not self.may_be_followed():
-            raise self.error(LocalProtocolError, 'this connection takes no other request: leave its block')
+        if again or link.kept is not None or link.failure is not None:
+            if link.closed:
+                self.fail(AbandonedError('the pool was left'), 'send')
+            if not self.may_be_followed():
+                raise self.error(LocalProtocolError, 'this connection takes no other request: leave its block')
         request = REQUEST.match(data, 0, FOLLOWED_MAX)
         if request is None:
             start = shown(bytes(data[:FOLLOWED_MAX]))
@@ -135,12 +128,11 @@ class Exchange:
             self.request.feed(data)
         link.reused = True
         link.requests_left -= 1
-        link.recv_bytes = link.head_bytes
         self.complete = False
         self.persists = True
         self.cursor = self.taken = 0
         self.phase = _STATUS
-        self.serial += 1
+        self.headers = OVER
 
     def check_silence(self) -> None:
         """What is received with no request outstanding is not a response to the next one (RFC 9112 section 9.2)."""
@@ -165,8 +157,8 @@ class Exchange:
 
     # ---- the response
 
-    async def receive_head(self) -> int:
-        """Have a whole head in `unread`; where it ends. Each byte is looked at once, however slowly they come.
+    async def receive_head(self) -> None:
+        """Have a whole head in `unread`. Each byte is looked at once, however slowly they come.
 
         What can't become a head is refused as soon as that is plain. Cancelled, nothing is lost.
         """
@@ -193,52 +185,50 @@ class Exchange:
                 if len(head) > HEAD_MAX:
                     raise RefusedError(f'a head of at least {len(head)} bytes, over the limit of {HEAD_MAX}')
                 looked = len(head)
-                head += await link.receive()
-                end = head.find(_END_OF_HEAD, max(looked - 3, 0), HEAD_MAX)
-                if end >= 0:
-                    return end
+                head += await link.receive(link.head_bytes)
+                if head.find(_END_OF_HEAD, max(looked - 3, 0), HEAD_MAX) >= 0:
+                    return
         finally:
             link.unread = bytes(head)
 
-    def begin_response(self, received: bytes, end: int) -> None:
-        """Take a head off what was received, and apart. One that is refused stays, and is refused again."""
-        line, *lines = received[:end].split(b'\r\n')
-        minor, code = parse_status_line(line)
+    def begin_response(self, head: bytes, unread: bytes) -> tuple[bytes, int]:
+        """Take a head apart, and its bytes from those unread. One that is refused stays, and is refused again."""
+        line, *lines = head.split(b'\r\n')
+        status = parse_status_line(line)
+        code, _, is_bodiless = status
         folded = False
         try:
             fields = parse_headers(lines)
         except RefusedError:
             fields, folded = parse_folded_headers(lines)
-        self.framing, self.body_left, persists = response_framing(self.method, code, minor, fields)
+        self.framing, self.body_left, persists = response_framing(self.method, status, fields)
         if not persists or folded:
             self.persists = False
-        if code.startswith(b'1') and self.framing is not _TUNNEL:
+        if is_bodiless and code < b'200' and self.framing is not _TUNNEL:
             self.phase_after_headers = _STATUS
         else:
             self.phase_after_headers = _BODY
             self.complete = self.framing is _LENGTH and not self.body_left
-            self.link.recv_bytes = self.link.chunk_bytes
         self.line = line
-        self.code = code
         self.headers = iter(fields)
-        self.cursor = self.taken + len(line) + 2
-        self.taken += end + 4
-        self.link.unread = received[end + 4 :]
+        cursor = self.cursor = self.taken + len(line) + 2
+        self.taken += len(head) + 4
+        self.link.unread = unread
         self.phase = _HEADERS
-        self.serial += 1
+        return code, cursor
 
     # ---- errors
 
     def error(self, kind: type[LowhaioError], message: str) -> LowhaioError:
         """An error of this kind with the figures of this exchange."""
-        sent, received = self.sent, self.received
+        sent, received = self.figures
         if self.phase is not _OUTSIDE:
             sent, received = self.link.bytes_sent, self.link.bytes_received
         return of_kind(kind, message, bytes_sent=sent, bytes_received=received, reused=self.reused)
 
     def misused(self, function: str, cursor: int | None = None) -> LowhaioError:
         """The error of a function called out of order, or with another cursor than the last one given out."""
-        if cursor is None or self.phase is _OUTSIDE or cursor == self.cursor:
+        if cursor is None or self.phase is _OUTSIDE or self.phase is _IDLE or cursor == self.cursor:
             return self.error(LocalProtocolError, f'{function} called {self.phase.value}')
         return self.error(LocalProtocolError, f'{function} called with cursor {cursor!r}, the last was {self.cursor}')
 
@@ -369,15 +359,14 @@ async def recv_status_line(connection: Exchange, cursor: int = 0) -> tuple[bytes
         raise connection.misused('recv_status_line', cursor)
     link = connection.link
     try:
-        received = link.unread = link.unread or await link.receive()
-        end = received.find(_END_OF_HEAD, 0, HEAD_MAX)
-        if end < 0:
-            end = await connection.receive_head()
-            received = link.unread
-        connection.begin_response(received, end)
+        received = link.unread = link.unread or await link.receive(link.head_bytes)
+        head, end, unread = received.partition(_END_OF_HEAD)
+        if not end or len(head) > HEAD_MAX - len(_END_OF_HEAD):
+            await connection.receive_head()
+            head, _, unread = link.unread.partition(_END_OF_HEAD)
+        return connection.begin_response(head, unread)
     except Exception as failure:
         connection.fail(failure, 'the status line')
-    return connection.code, connection.cursor
 
 
 async def recv_headers(connection: Exchange, cursor: int) -> AsyncGenerator[tuple[bytes, bytes, int], None]:
@@ -402,11 +391,11 @@ async def recv_headers(connection: Exchange, cursor: int) -> AsyncGenerator[tupl
     """
     if connection.phase is not _HEADERS or cursor != connection.cursor:
         raise connection.misused('recv_headers', cursor)
-    serial = connection.serial
-    for name, value, size, _ in connection.headers:
+    headers = connection.headers
+    for name, value, size, _ in headers:
         cursor = connection.cursor = connection.cursor + size
         yield name, value, cursor
-        if connection.serial != serial:
+        if connection.headers is not headers:
             raise connection.outlived()
     connection.phase = connection.phase_after_headers
 
@@ -436,15 +425,15 @@ async def recv_body(connection: Exchange, cursor: int) -> AsyncGenerator[bytes, 
     """
     if connection.phase is not _BODY or cursor != connection.cursor:
         raise connection.misused('recv_body', cursor)
-    serial = connection.serial
+    headers = connection.headers
     link = connection.link
     while True:
-        if connection.serial != serial:
+        if connection.headers is not headers:
             raise connection.outlived()
         if connection.complete:
             return
         try:
-            data = link.unread or await link.receive()
+            data = link.unread or await link.receive(link.chunk_bytes)
         except EndedError as ended:
             if connection.framing is _LENGTH or connection.framing is _CHUNKED:
                 connection.fail(ended, 'the end of the body')
@@ -463,6 +452,6 @@ async def recv_body(connection: Exchange, cursor: int) -> AsyncGenerator[bytes, 
             yield data
         else:
             surplus = yield data
-            if surplus is not None and connection.serial == serial and connection.framing is _CHUNKED:
+            if surplus is not None and connection.headers is headers and connection.framing is _CHUNKED:
                 connection.complete = True
                 connection.persists = connection.persists and not surplus

@@ -7,7 +7,7 @@ import enum
 import operator
 import re
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 # RFC 9110 section 5.6.2: token = 1*tchar.
 TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -33,7 +33,7 @@ CHUNK_LINE = re.compile(rb'([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\0\r\n]*)?\r\n')
 
 # RFC 9112 section 5: field-line = field-name ":" OWS field-value OWS. "No whitespace is allowed between the field name
 # and colon" (section 5.1). "A recipient of such a bare CR MUST consider that element to be invalid" (section 2.2).
-_UNSAFE = re.compile(rb'[\0\r\n]').search
+_UNSAFE = b'\0\r\n'
 
 # How a request begins: its method, then, where the head is there whole and simple enough, Content-Length and the end.
 # Simple are header lines that say nothing of framing, and of the connection no more than keep-alive, and one
@@ -89,6 +89,9 @@ def looks_like(received: bytes) -> str:
 Field = tuple[bytes, bytes, int, tuple[bytes, ...]]
 """Name in lower case, value, bytes of the line with its CRLF; if it matters to framing, its elements, else nothing."""
 
+Status = tuple[bytes, bool, bool]
+"""Status code, whether it is HTTP/1.0, and whether such a response has no body, whatever its headers say."""
+
 _NO_ELEMENTS: tuple[bytes, ...] = ()
 _elements_of = operator.itemgetter(3)
 
@@ -96,7 +99,7 @@ Parsed = TypeVar('Parsed')
 
 _remembered: dict[bytes, Field] = {}
 _remembered_names: dict[bytes, bytes] = {}
-_remembered_status: dict[bytes, tuple[bytes, bytes]] = {}
+_remembered_status: dict[bytes, Status] = {}
 
 
 def _remember(remembered: dict[bytes, Parsed], received: bytes, parsed: Parsed) -> Parsed:
@@ -107,8 +110,8 @@ def _remember(remembered: dict[bytes, Parsed], received: bytes, parsed: Parsed) 
     return parsed
 
 
-def parse_status_line(line: bytes) -> tuple[bytes, bytes]:
-    """The last digit of the version, and the code."""
+def parse_status_line(line: bytes) -> Status:
+    """What a status line (RFC 9112 section 4), without its CRLF, says."""
     known = _remembered_status.get(line)
     if known is not None:
         return known
@@ -118,13 +121,17 @@ def parse_status_line(line: bytes) -> tuple[bytes, bytes]:
     if len(line) > LINE_MAX:
         raise RefusedError(f'status line of {len(line)} bytes, over the limit of {LINE_MAX}')
     minor, code = parts.groups()
-    return _remember(_remembered_status, line, (minor, code))
+    return _remember(_remembered_status, line, (code, minor == b'0', code.startswith(b'1') or code in (b'204', b'304')))
 
 
 def parse_headers(lines: list[bytes]) -> list[Field]:
     """Header lines (RFC 9112 section 5) without their CRLF."""
-    remembered = _remembered.get
-    return [remembered(line) or parse_line(line) for line in lines]
+    fields: list[Any] = [*map(_remembered.get, lines)]
+    if not all(fields):
+        joined = b''.join(lines)
+        parse = _parse_safe_line if len(joined) <= LINE_MAX and _is_safe(joined) else parse_line
+        fields = [field or parse(line) for field, line in zip(fields, lines, strict=True)]
+    return fields
 
 
 def parse_folded_headers(lines: list[bytes]) -> tuple[list[Field], bool]:
@@ -152,11 +159,22 @@ def parse_folded_headers(lines: list[bytes]) -> tuple[list[Field], bool]:
 
 def parse_line(line: bytes) -> Field:
     """One header line without its CRLF."""
-    written, colon, value = line.partition(b':')
     if len(line) > LINE_MAX:
         raise RefusedError(f'header line of {len(line)} bytes, over the limit of {LINE_MAX}: {shown(line)}')
+    if not _is_safe(line):
+        raise RefusedError(f'not a header line: {shown(line)}')
+    return _parse_safe_line(line)
+
+
+def _is_safe(received: bytes) -> bool:
+    return received.translate(None, _UNSAFE) == received
+
+
+def _parse_safe_line(line: bytes) -> Field:
+    """One header line, of which length and single bytes were looked at, as that is cheaper for many lines at once."""
+    written, colon, value = line.partition(b':')
     name = _remembered_names.get(written) or _parse_name(written)
-    if not name or not colon or _UNSAFE(value):
+    if not name or not colon:
         raise RefusedError(f'not a header line: {shown(line)}')
     value = value.strip(b' \t')
     size = len(line) + 2
@@ -190,11 +208,12 @@ class Framing(enum.Enum):
 
 
 _LENGTH, _CHUNKED, _CLOSE, _TUNNEL = Framing
-_WITHOUT_BODY = (b'204', b'304')
+_HEAD, _CONNECT = b'HEAD ', b'CONNECT '
 
 
-def response_framing(method: bytes, code: bytes, minor: bytes, fields: list[Field]) -> tuple[Framing, int, bool]:
+def response_framing(method: bytes, status: Status, fields: list[Field]) -> tuple[Framing, int, bool]:
     """What ends the body, its length, and whether the connection persists (RFC 9112 sections 6.3 and 9.3)."""
+    code, is_old, is_bodiless = status
     lengths = codings = options = _NO_ELEMENTS
     for name, _, _, elements in filter(_elements_of, fields):
         if name == b'content-length':
@@ -206,15 +225,16 @@ def response_framing(method: bytes, code: bytes, minor: bytes, fields: list[Fiel
         if len(lengths) + len(codings) + len(options) > FRAMING_MAX:
             raise RefusedError(f'more than {FRAMING_MAX} elements in the headers that frame the message')
     # "If the minor version is higher, the message is processed as one of HTTP/1.1" is what RFC 9110 section 2.5 says.
-    persists = b'close' not in options and (minor != b'0' or b'keep-alive' in options)
+    persists = b'close' not in options and (not is_old or b'keep-alive' in options)
     # The doubtful is not reused: both framings in one response, one of which may be an attacker's (section 6.1: "ought
     # to be handled as an error"), a list that others may read differently, chunked in HTTP/1.0.
-    if codings and (lengths or minor == b'0' or codings[-1] != b'chunked' or codings.count(b'chunked') != 1):
+    if codings and (lengths or is_old or codings[-1] != b'chunked' or codings.count(b'chunked') != 1):
         persists = False
-    if code == b'101' or (method == b'CONNECT ' and code.startswith(b'2')):
-        return _TUNNEL, 0, False
-    if method == b'HEAD ' or code in _WITHOUT_BODY or code.startswith(b'1'):
-        return _LENGTH, 0, persists
+    if is_bodiless or method in (_HEAD, _CONNECT):
+        if code == b'101' or (method == _CONNECT and code.startswith(b'2')):
+            return _TUNNEL, 0, False
+        if is_bodiless or method == _HEAD:
+            return _LENGTH, 0, persists
     if codings:
         # "A recipient MUST parse and ignore a reasonable number of empty list elements" (RFC 9110 section 5.6.1.2).
         is_chunked = next(filter(None, reversed(codings)), b'') == b'chunked'

@@ -37,7 +37,7 @@ from .errors import (
 from .grammar import Framing
 from .waiting import AbandonedError, Link, WaitTimeoutError, complete, is_lost
 
-_OUTSIDE = exchange.Phase.OUTSIDE
+_OUTSIDE, _IDLE, _, _HEADERS, _BODY = exchange.Phase
 _ENDINGS = (WaitTimeoutError, AbandonedError)
 _NOT_TLS = ('WRONG_VERSION_NUMBER', 'RECORD_LAYER_FAILURE')  # how versions of OpenSSL call it
 _CHUNK_BYTES_MAX = 2**31 - 1  # what OpenSSL takes for the size of a receive
@@ -114,16 +114,15 @@ class Connection(exchange.Exchange):
 
     """
 
-    __slots__ = ('_pool', '_target', 'connect_seconds', 'place_seconds')
+    __slots__ = ('_pool', '_seconds', '_target')
 
-    def __init__(self, pool: 'Pool', target: Target) -> None:
+    def __init__(self, pool: 'Pool', target: Target, seconds: tuple[float | None, float | None]) -> None:
         self.phase = _OUTSIDE
-        self.serial = self.sent = self.received = 0
+        self.figures = 0, 0
         self.reused = False
         self._pool = pool
         self._target: Target | None = target
-        self.place_seconds: float | None = None
-        self.connect_seconds: float | None = None
+        self._seconds = seconds
 
     @property
     def chunked(self) -> bool:
@@ -132,7 +131,7 @@ class Connection(exchange.Exchange):
         False where there is no body, whatever the headers say: after `HEAD`, 204 and 304. Raises `LocalProtocolError`
         before the end of the headers.
         """
-        if self.phase is not exchange.Phase.BODY:
+        if self.phase is not _BODY:
             raise self.misused('chunked')
         return self.framing is Framing.CHUNKED
 
@@ -142,7 +141,7 @@ class Connection(exchange.Exchange):
 
         Raises `LocalProtocolError` before one was received.
         """
-        if self.phase not in (exchange.Phase.HEADERS, exchange.Phase.BODY):
+        if self.phase not in (_HEADERS, _BODY):
             raise self.misused('status_line')
         return self.line
 
@@ -177,7 +176,10 @@ class Connection(exchange.Exchange):
         pool = self._pool
         if not pool.usable or asyncio.get_running_loop() is not pool.loop:
             raise pool.misused()
-        self.lend(pool.take_idle(target) or await pool.acquire(target, self.place_seconds, self.connect_seconds))
+        link = self.link = pool.take_idle(target) or await pool.acquire(target, *self._seconds)
+        link.bytes_sent = link.bytes_received = 0
+        self.reused = link.reused
+        self.phase = _IDLE
         return self
 
     async def __aexit__(
@@ -186,8 +188,8 @@ class Connection(exchange.Exchange):
         link = self.link
         reusable = self.may_be_followed()
         self.phase = _OUTSIDE
-        self.serial += 1
-        self.sent, self.received = link.bytes_sent, link.bytes_received
+        self.headers = exchange.OVER
+        self.figures = link.bytes_sent, link.bytes_received
         self._pool.reclaim(link, reusable)
 
 
@@ -309,14 +311,11 @@ class Pool:
             or target.server_hostname != server_hostname
         ):
             target = self._target = Target(entries, port, ssl_context, server_hostname, self._origins)
-        connection = Connection(self, target)
         if max_wait_place_seconds is not None:
             check_seconds('max_wait_place_seconds', max_wait_place_seconds)
-            connection.place_seconds = max_wait_place_seconds
         if max_wait_connect_seconds is not None:
             check_seconds('max_wait_connect_seconds', max_wait_connect_seconds)
-            connection.connect_seconds = max_wait_connect_seconds
-        return connection
+        return Connection(self, target, (max_wait_place_seconds, max_wait_connect_seconds))
 
     def forget(self) -> None:
         """In a fork of the process: leave the connections, the loop and the places to the process that entered."""
@@ -378,11 +377,7 @@ class Pool:
             link.limit(self._wait_seconds)
         if not reusable:
             self._close(link)
-            self._grant(None)
-        elif self._queue:
-            self._grant(link)
-        else:
-            self._make_idle(link)
+        self._grant(link if reusable else None)
 
     # ---- places
 
@@ -427,10 +422,20 @@ class Pool:
                 link = None
             turn.set_result(link)
             return
-        if link is None or not self.usable:
+        if link is None or not self.usable or not self._idle_seconds:
+            if link is not None:
+                self._close(link)
             self._free += 1
-        else:
-            self._make_idle(link)
+            return
+        link.idle_until = self.loop.time() + self._idle_seconds
+        link.idle = True
+        link.idle_order = self._idle_order = self._idle_order + 1
+        self._idle[link] = None
+        link.origin.idle.append(link)
+        if not link.reading:
+            link.watch()
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_at(link.idle_until, self._on_idle_timer)
 
     async def _wait(self, deadline: float, future: asyncio.Future[Any]) -> Any:
         """Await a future until the deadline, or until the pool is left."""
@@ -486,21 +491,6 @@ class Pool:
         self._links.discard(link)
 
     # ---- idle connections
-
-    def _make_idle(self, link: Link) -> None:
-        if not self._idle_seconds:
-            self._close(link)
-            self._free += 1
-            return
-        link.idle_until = self.loop.time() + self._idle_seconds
-        link.idle = True
-        link.idle_order = self._idle_order = self._idle_order + 1
-        self._idle[link] = None
-        link.origin.idle.append(link)
-        if not link.reading:
-            link.watch()
-        if self._idle_timer is None:
-            self._idle_timer = self.loop.call_at(link.idle_until, self._on_idle_timer)
 
     def _take_out(self, link: Link) -> None:
         link.idle = False

@@ -33,9 +33,6 @@ HEAD_BYTES = 65536
 # read nothing of it yet, and what was sent is known.
 TLS_RECORD_BYTES = 16384
 
-_READ = 0
-_WRITE = 1
-
 _NOTHING_TO_READ = (BlockingIOError, ssl.SSLWantReadError)
 _NO_ROOM_TO_WRITE = (BlockingIOError, ssl.SSLWantWriteError)
 
@@ -60,10 +57,10 @@ class Link:
     """One connected socket, its TLS included, and the bytes received from it that nobody took yet."""
 
     __slots__ = (
-        '_calls', '_fd', '_poll', '_recv_deadline', '_recv_needs', '_recv_waiter', '_send_deadline',
-        '_send_needs', '_send_waiter', '_timer', '_writing', 'bytes_received', 'bytes_sent', 'chunk_bytes',
+        '_calls', '_fd', '_poll', '_recv_bytes', '_recv_deadline', '_recv_needs_room', '_recv_waiter', '_send_deadline',
+        '_send_needs_bytes', '_send_waiter', '_timer', '_writing', 'bytes_received', 'bytes_sent', 'chunk_bytes',
         'closed', 'drained', 'end_is_failure', 'failure', 'head_bytes', 'idle', 'idle_order', 'idle_until',
-        'kept', 'loop', 'origin', 'owner', 'reading', 'recv_bytes', 'requests_left', 'reused', 'send_bytes',
+        'kept', 'loop', 'origin', 'owner', 'reading', 'requests_left', 'reused', 'send_bytes',
         'sock', 'sock_recv', 'sock_send', 'unread', 'wait_seconds',
     )  # fmt: skip
 
@@ -77,8 +74,8 @@ class Link:
         self.sock_send = sock.send
         # Whatever hands bytes on to an SSLSocket may tell as little of them as the SSLSocket does.
         self.send_bytes = sys.maxsize if getattr(type(sock), 'send', None) is socket.socket.send else TLS_RECORD_BYTES
-        self.chunk_bytes = self.recv_bytes = chunk_bytes
-        self.head_bytes = min(chunk_bytes, HEAD_BYTES)
+        self.chunk_bytes = chunk_bytes
+        self.head_bytes = self._recv_bytes = min(chunk_bytes, HEAD_BYTES)
         self.wait_seconds = wait_seconds
         self.closed = False
 
@@ -107,30 +104,31 @@ class Link:
         self._fd = sock.fileno()
         self._poll = poll
         self._recv_waiter: asyncio.Future[Any] | None = None
-        self._recv_needs = _READ
+        self._recv_needs_room = False
         self._recv_deadline = 0.0
         self._send_waiter: asyncio.Future[Any] | None = None
-        self._send_needs = _WRITE
+        self._send_needs_bytes = False
         self._send_deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._calls = 0
 
     # ---- receiving
 
-    async def receive(self) -> bytes:
-        """The next bytes, at most `recv_bytes` of them.
+    async def receive(self, size: int) -> bytes:
+        """The next bytes: at most `size` of them, or what was kept.
 
         Raises `EndedError` at the end of the stream, what the socket raised, `WaitTimeoutError` after `wait_seconds`
         without a byte, and `BusyError` where another task waits in here. Cancelling it loses no byte.
         """
         if self._recv_waiter is not None:
             raise BusyError('another task is receiving')
+        self._recv_bytes = size
         while self.kept is None:
             if self.failure is not None:
                 raise self.failure
             if not self.drained and self._calls < CALLS_PER_TURN:
                 self._calls += 1
-                self.kept = self._try_receive(self.recv_bytes)
+                self.kept = self._try_receive(size)
                 continue
             loop = self.loop
             waiter = self._recv_waiter = loop.create_future()
@@ -138,9 +136,7 @@ class Link:
             self._recv_deadline = loop.time() + self.wait_seconds
             if not self.drained:
                 loop.call_soon(complete, waiter)
-            elif self._recv_needs == _WRITE:
-                self._watch_writable()
-            elif not self.reading:
+            elif not self.reading and not self._recv_needs_room:
                 self.watch()
             if self._timer is None:
                 self._timer = loop.call_at(self._recv_deadline, self._on_timer)
@@ -197,11 +193,12 @@ class Link:
         try:
             data = self.sock_recv(size)
         except _NOTHING_TO_READ:
-            self._recv_needs = _READ
+            self._recv_needs_room = False
             self.drained = True
             return None
         except ssl.SSLWantWriteError:
-            self._recv_needs = _WRITE
+            self._recv_needs_room = True
+            self._watch_writable()
             self.drained = True
             return None
         except Exception as failure:
@@ -217,19 +214,18 @@ class Link:
         return data
 
     def _on_readable(self) -> None:
-        if self._send_needs == _READ:
+        if self._send_needs_bytes:
             self._wake_sender()
         receiver = self._recv_waiter
-        waiting = receiver is not None and not receiver.done()
-        if receiver is not None and waiting and self._recv_needs == _READ:
-            self.kept = self._try_receive(self.recv_bytes)
+        if receiver is not None and receiver.done():
+            receiver = None
+        if receiver is not None and not self._recv_needs_room:
+            self.kept = self._try_receive(self._recv_bytes)
             if self.kept is not None or self.failure is not None:
                 receiver.set_result(None)
-            elif self._recv_needs == _WRITE:
-                self._watch_writable()
         elif self.idle:
             self.owner.on_unasked(self)
-        elif not waiting and self._is_sending() and len(self.kept or b'') < self.recv_bytes:
+        elif receiver is None and self._is_sending() and len(self.kept or b'') < self.head_bytes:
             self._keep()
         else:
             self._pause()
@@ -240,11 +236,11 @@ class Link:
     def _keep(self) -> None:
         """Receive while a send waits: the server may answer before it has read the request, and then reset."""
         kept = self.kept if isinstance(self.kept, bytearray) else bytearray(self.kept or b'')
-        data = self._try_receive(self.recv_bytes - len(kept))
+        data = self._try_receive(self.head_bytes - len(kept))
         if data:
             kept += data
             self.kept = kept
-        elif data is not None or self.failure is not None or self._recv_needs == _WRITE:
+        elif data is not None or self.failure is not None or self._recv_needs_room:
             self._pause()
 
     def _pause(self) -> None:
@@ -265,10 +261,10 @@ class Link:
                 with memoryview(data)[: self.send_bytes] as record:
                     sent = self.sock_send(record)
         except _NO_ROOM_TO_WRITE:
-            self._send_needs = _WRITE
+            self._send_needs_bytes = False
             return 0
         except ssl.SSLWantReadError:
-            self._send_needs = _READ
+            self._send_needs_bytes = True
             return 0
         except Exception as failure:
             # A socket tells of a reset once. As a send was told, the end of the stream proves no body whole.
@@ -284,7 +280,7 @@ class Link:
     def _refusal(self) -> Exception | None:
         """What a server of TLS said before it closed, such as that it wants a certificate."""
         if self._recv_waiter is None and self.kept is None:
-            self.kept = self._try_receive(self.recv_bytes)
+            self.kept = self._try_receive(self.head_bytes)
         return None if isinstance(self.failure, OSError) and is_lost(self.failure) else self.failure
 
     async def send_rest(self, data: bytes | memoryview, sent: int) -> None:
@@ -320,7 +316,7 @@ class Link:
 
     def _until_sendable(self) -> asyncio.Future[Any]:
         waiter = self._send_waiter = self.loop.create_future()
-        if self._send_needs == _WRITE:
+        if not self._send_needs_bytes:
             self._watch_writable()
         self.watch()
         if self._timer is None:
@@ -335,15 +331,15 @@ class Link:
     def _on_writable(self) -> None:
         self._writing = False
         self.loop.remove_writer(self._fd)
-        if self._send_needs == _WRITE:
+        if not self._send_needs_bytes:
             self._wake_sender()
-        if self._recv_needs == _WRITE:
-            self._recv_needs = _READ
+        if self._recv_needs_room:
+            self._recv_needs_room = False
             self.watch()
             self._on_readable()
 
     def _wake_sender(self) -> None:
-        self._send_needs = _WRITE
+        self._send_needs_bytes = False
         if self._send_waiter is not None:
             complete(self._send_waiter)
 
