@@ -33,13 +33,17 @@ class WrapsSocket(Protocol):
 
 
 class Origin:
-    """The idle connections that share a key. The context is kept alive, as its identity is part of the key."""
+    """The idle connections that share a key. The context is kept alive, as its identity is part of the key.
 
-    __slots__ = ('__weakref__', 'context', 'idle')
+    `request` is the last one that was sent at once and was whole: its head, its method, and its bytes with the body.
+    """
+
+    __slots__ = ('__weakref__', 'context', 'idle', 'request')
 
     def __init__(self, context: WrapsSocket) -> None:
         self.context = context
         self.idle: list[Any] = []
+        self.request = b'', b'', 0
 
 
 class Target:

@@ -28,10 +28,8 @@ from .errors import (
 )
 from .grammar import (
     BARE_LF,
-    FOLLOWED_MAX,
     HEAD_MAX,
     LINE_MAX,
-    REQUEST,
     Field,
     Framing,
     RefusedError,
@@ -40,6 +38,7 @@ from .grammar import (
     parse_folded_headers,
     parse_headers,
     parse_line,
+    parse_request,
     parse_status_line,
     response_framing,
     shown,
@@ -95,7 +94,9 @@ class Exchange:
             request = self.request
             if request is not None and (request.close or request.doubtful or not request.whole):
                 return False
-        return link.requests_left > 0 and link.at_rest()
+        if link.requests_left <= 0 or link.failure is not None or link.end_is_failure is not None:
+            return False
+        return not link.unread and link.kept is None and link.recv_waiter is None
 
     def is_over(self) -> bool:
         """Whether both messages are whole, so that what is sent next is another request."""
@@ -114,16 +115,21 @@ class Exchange:
                 self.fail(AbandonedError('the pool was left'), 'send')
             if not self.may_be_followed():
                 raise self.error(LocalProtocolError, 'this connection takes no other request: leave its block')
-        request = REQUEST.match(data, 0, FOLLOWED_MAX)
-        if request is None:
-            start = shown(bytes(data[:FOLLOWED_MAX]))
-            raise self.error(LocalProtocolError, f'a request begins with its method and a space, not with {start}')
+        head, method, size = link.origin.request
+        is_whole = len(data) == size and data[: len(head)] == head
+        if not is_whole:
+            try:
+                method, end = parse_request(data)
+            except RefusedError as refused:
+                raise self.error(LocalProtocolError, str(refused)) from None
+            is_whole = end > 0
+            if is_whole:
+                link.origin.request = bytes(data[:end]), method, len(data)
         if again or not link.reading:
             self.check_silence()
-        self.method, length, head_is_whole = request.groups()
-        if head_is_whole and int(length or 0) == len(data) - request.end():
-            self.request = None
-        else:
+        self.method = method
+        self.request = None
+        if not is_whole:
             self.request = RequestFraming()
             self.request.feed(data)
         link.reused = True

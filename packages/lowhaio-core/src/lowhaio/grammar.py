@@ -43,7 +43,7 @@ _SIMPLE_LINES = (
     rb'(?:(?!(?i:connection(?!:[ \t]*+keep-alive[ \t]*+\r\n)|content-length|transfer-encoding))'
     rb'%b++:[^\0\r\n]*+\r\n)*' % _TOKEN_CHARACTER
 )
-REQUEST = re.compile(
+_REQUEST = re.compile(
     rb'(%b++ )(?:[^\r\n]*+\r\n%b(?:(?i:content-length):[ \t]*+([0-9]{1,19})[ \t]*+\r\n%b)?(\r\n))?'
     % (_TOKEN_CHARACTER, _SIMPLE_LINES, _SIMPLE_LINES)
 )
@@ -252,6 +252,17 @@ def response_framing(method: bytes, status: Status, fields: list[Field]) -> tupl
 def is_content_length(value: bytes) -> bool:
     """Content-Length = 1*DIGIT (RFC 9110 section 8.6)."""
     return value.isdigit() and len(value) <= _LENGTH_DIGITS_MAX
+
+
+def parse_request(data: bytes | memoryview) -> tuple[bytes, int]:
+    """The method of a request and the space after it, and where its head ends if all is there and simple, else 0."""
+    request = _REQUEST.match(data, 0, FOLLOWED_MAX)
+    if request is None:
+        start = shown(bytes(data[:FOLLOWED_MAX]))
+        raise RefusedError(f'a request begins with its method and a space, not with {start}')
+    method, length, head_is_whole = request.groups()
+    is_whole = head_is_whole and int(length or 0) == len(data) - request.end()
+    return method, request.end() if is_whole else 0
 
 
 class RequestFraming:

@@ -57,10 +57,10 @@ class Link:
     """One connected socket, its TLS included, and the bytes received from it that nobody took yet."""
 
     __slots__ = (
-        '_calls', '_fd', '_poll', '_recv_bytes', '_recv_deadline', '_recv_needs_room', '_recv_waiter', '_send_deadline',
+        '_calls', '_fd', '_poll', '_recv_bytes', '_recv_deadline', '_recv_needs_room', '_send_deadline',
         '_send_needs_bytes', '_send_waiter', '_timer', '_writing', 'bytes_received', 'bytes_sent', 'chunk_bytes',
         'closed', 'drained', 'end_is_failure', 'failure', 'head_bytes', 'idle', 'idle_order', 'idle_until',
-        'kept', 'loop', 'origin', 'owner', 'reading', 'requests_left', 'reused', 'send_bytes',
+        'kept', 'loop', 'origin', 'owner', 'reading', 'recv_waiter', 'requests_left', 'reused', 'send_bytes',
         'sock', 'sock_recv', 'sock_send', 'unread', 'wait_seconds',
     )  # fmt: skip
 
@@ -103,7 +103,7 @@ class Link:
         self._writing = False
         self._fd = sock.fileno()
         self._poll = poll
-        self._recv_waiter: asyncio.Future[Any] | None = None
+        self.recv_waiter: asyncio.Future[Any] | None = None
         self._recv_needs_room = False
         self._recv_deadline = 0.0
         self._send_waiter: asyncio.Future[Any] | None = None
@@ -120,7 +120,7 @@ class Link:
         Raises `EndedError` at the end of the stream, what the socket raised, `WaitTimeoutError` after `wait_seconds`
         without a byte, and `BusyError` where another task waits in here. Cancelling it loses no byte.
         """
-        if self._recv_waiter is not None:
+        if self.recv_waiter is not None:
             raise BusyError('another task is receiving')
         self._recv_bytes = size
         while self.kept is None:
@@ -131,7 +131,7 @@ class Link:
                 self.kept = self._try_receive(size)
                 continue
             loop = self.loop
-            waiter = self._recv_waiter = loop.create_future()
+            waiter = self.recv_waiter = loop.create_future()
             self._calls = 0
             self._recv_deadline = loop.time() + self.wait_seconds
             if not self.drained:
@@ -143,7 +143,7 @@ class Link:
             try:
                 outcome = await waiter
             finally:
-                self._recv_waiter = None
+                self.recv_waiter = None
             if outcome is WaitTimeoutError:
                 raise WaitTimeoutError
         data = self.kept
@@ -152,14 +152,8 @@ class Link:
             raise self.end_is_failure or EndedError
         return data if isinstance(data, bytes) else bytes(data)
 
-    def at_rest(self) -> bool:
-        """Whether every byte received was taken, nothing failed, and nobody waits to receive."""
-        if self.failure is not None or self.end_is_failure is not None:
-            return False
-        return not self.unread and self.kept is None and self._recv_waiter is None
-
     def silent(self) -> bool:
-        """Of a link at rest: whether there is nothing to receive. If there is, the link is of no more use.
+        """Of a link from which every byte received was taken: whether there is nothing to receive. If there is, the link is of no more use.
 
         The kernel is asked first, as a receive takes longer to say that it would block. Where OpenSSL holds bytes, or
         what wraps the socket might, that does not tell.
@@ -216,7 +210,7 @@ class Link:
     def _on_readable(self) -> None:
         if self._send_needs_bytes:
             self._wake_sender()
-        receiver = self._recv_waiter
+        receiver = self.recv_waiter
         if receiver is not None and receiver.done():
             receiver = None
         if receiver is not None and not self._recv_needs_room:
@@ -272,14 +266,14 @@ class Link:
             self.drained = False
         else:
             self.bytes_sent += sent
-            if self._recv_waiter is not None:
+            if self.recv_waiter is not None:
                 self._recv_deadline = self.loop.time() + self.wait_seconds
             return sent
         raise self._refusal() or self.end_is_failure
 
     def _refusal(self) -> Exception | None:
         """What a server of TLS said before it closed, such as that it wants a certificate."""
-        if self._recv_waiter is None and self.kept is None:
+        if self.recv_waiter is None and self.kept is None:
             self.kept = self._try_receive(self.head_bytes)
         return None if isinstance(self.failure, OSError) and is_lost(self.failure) else self.failure
 
@@ -349,7 +343,7 @@ class Link:
         self._timer = None
         now = self.loop.time()
         earliest = 0.0
-        for waiter, deadline in ((self._recv_waiter, self._recv_deadline), (self._send_waiter, self._send_deadline)):
+        for waiter, deadline in ((self.recv_waiter, self._recv_deadline), (self._send_waiter, self._send_deadline)):
             if waiter is None or waiter.done():
                 continue
             if deadline <= now:
@@ -394,7 +388,7 @@ class Link:
         self.failure = AbandonedError(f'the {left} was left')
         self.kept = None
         self.drained = True
-        for waiter in (self._recv_waiter, self._send_waiter):
+        for waiter in (self.recv_waiter, self._send_waiter):
             if waiter is not None:
                 complete(waiter)
 
