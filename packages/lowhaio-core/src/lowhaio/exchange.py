@@ -202,13 +202,13 @@ class Exchange:
         line, *lines = head.split(b'\r\n')
         status = parse_status_line(line)
         code, _, is_bodiless = status
-        folded = False
         try:
             fields = parse_headers(lines)
         except RefusedError:
-            fields, folded = parse_folded_headers(lines)
+            fields, is_doubtful = parse_folded_headers(lines)
+            self.persists = self.persists and not is_doubtful
         self.framing, self.body_left, persists = response_framing(self.method, status, fields)
-        if not persists or folded:
+        if not persists:
             self.persists = False
         if is_bodiless and code < b'200' and self.framing is not _TUNNEL:
             self.phase_after_headers = _STATUS

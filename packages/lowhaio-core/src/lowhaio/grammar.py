@@ -244,14 +244,9 @@ def response_framing(method: bytes, status: Status, fields: list[Field]) -> tupl
     # "If a message is received without Transfer-Encoding and with an invalid Content-Length header field, then the
     # message framing is invalid", unless it is a list of one valid value repeated (RFC 9112 section 6.3).
     first = lengths[0]
-    if not is_content_length(first) or lengths.count(first) != len(lengths):
+    if not first.isdigit() or len(first) > _LENGTH_DIGITS_MAX or lengths.count(first) != len(lengths):
         raise RefusedError(f'Content-Length is {shown(b", ".join(lengths))}')
     return _LENGTH, int(first), persists
-
-
-def is_content_length(value: bytes) -> bool:
-    """Content-Length = 1*DIGIT (RFC 9110 section 8.6)."""
-    return value.isdigit() and len(value) <= _LENGTH_DIGITS_MAX
 
 
 def parse_request(data: bytes | memoryview) -> tuple[bytes, int]:
@@ -334,7 +329,8 @@ class RequestFraming:
             if name == b'connection':
                 self.close = self.close or b'close' in elements
             elif name == b'content-length':
-                self.doubtful = self.doubtful or not is_content_length(value) or length not in (None, value)
+                is_valid = value.isdigit() and len(value) <= _LENGTH_DIGITS_MAX and length in (None, value)
+                self.doubtful = self.doubtful or not is_valid
                 length = value
             elif elements:
                 self.doubtful = self.doubtful or self._chunked or elements != (b'chunked',)

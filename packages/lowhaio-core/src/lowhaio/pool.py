@@ -371,8 +371,6 @@ class Pool:
 
     def reclaim(self, link: Link, reusable: bool) -> None:
         """The end of a block."""
-        if not self.usable:
-            return
         if link.wait_seconds is not self._wait_seconds:
             link.limit(self._wait_seconds)
         if not reusable:

@@ -153,16 +153,17 @@ class Link:
         return data if isinstance(data, bytes) else bytes(data)
 
     def silent(self) -> bool:
-        """Of a link from which every byte received was taken: whether there is nothing to receive. If there is, the link is of no more use.
+        """Of a link all whose bytes were taken: whether there is nothing to receive. If there is, it is of no more use.
 
         The kernel is asked first, as a receive takes longer to say that it would block. Where OpenSSL holds bytes, or
         what wraps the socket might, that does not tell.
         """
         sock = self.sock
         if self.send_bytes > TLS_RECORD_BYTES or (type(sock) is ssl.SSLSocket and not sock.pending()):
-            self._poll.register(self._fd, select.POLLIN)
-            told = self._poll.poll(0)
-            self._poll.unregister(self._fd)
+            poll = self._poll
+            poll.register(self._fd, select.POLLIN)
+            told = poll.poll(0)
+            poll.unregister(self._fd)
             if not told:
                 self.drained = True
                 return True
