@@ -40,6 +40,7 @@ from .grammar import (
     parse_line,
     parse_request,
     parse_status_line,
+    remembered_status,
     response_framing,
     shown,
 )
@@ -60,6 +61,7 @@ _OUTSIDE, _IDLE, _STATUS, _HEADERS, _BODY = Phase
 _LENGTH, _CHUNKED, _CLOSE, _TUNNEL = Framing
 
 _END_OF_HEAD = b'\r\n\r\n'
+_HEAD_LAST = HEAD_MAX - len(_END_OF_HEAD)
 
 OVER: Iterator[Field] = iter(())
 
@@ -200,7 +202,7 @@ class Exchange:
     def begin_response(self, head: bytes, unread: bytes) -> tuple[bytes, int]:
         """Take a head apart, and its bytes from those unread. One that is refused stays, and is refused again."""
         line, *lines = head.split(b'\r\n')
-        status = parse_status_line(line)
+        status = remembered_status.get(line) or parse_status_line(line)
         code, _, is_bodiless = status
         try:
             fields = parse_headers(lines)
@@ -367,7 +369,7 @@ async def recv_status_line(connection: Exchange, cursor: int = 0) -> tuple[bytes
     try:
         received = link.unread = link.unread or await link.receive(link.head_bytes)
         head, end, unread = received.partition(_END_OF_HEAD)
-        if not end or len(head) > HEAD_MAX - len(_END_OF_HEAD):
+        if not end or len(head) > _HEAD_LAST:
             await connection.receive_head()
             head, _, unread = link.unread.partition(_END_OF_HEAD)
         return connection.begin_response(head, unread)

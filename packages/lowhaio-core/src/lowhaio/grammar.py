@@ -99,7 +99,7 @@ Parsed = TypeVar('Parsed')
 
 _remembered: dict[bytes, Field] = {}
 _remembered_names: dict[bytes, bytes] = {}
-_remembered_status: dict[bytes, Status] = {}
+remembered_status: dict[bytes, Status] = {}
 
 
 def _remember(remembered: dict[bytes, Parsed], received: bytes, parsed: Parsed) -> Parsed:
@@ -112,16 +112,13 @@ def _remember(remembered: dict[bytes, Parsed], received: bytes, parsed: Parsed) 
 
 def parse_status_line(line: bytes) -> Status:
     """What a status line (RFC 9112 section 4), without its CRLF, says."""
-    known = _remembered_status.get(line)
-    if known is not None:
-        return known
     parts = _STATUS_LINE.fullmatch(line)
     if parts is None:
         raise RefusedError(f'not a status line of HTTP/1.0 or HTTP/1.1: {shown(line)}{looks_like(line)}')
     if len(line) > LINE_MAX:
         raise RefusedError(f'status line of {len(line)} bytes, over the limit of {LINE_MAX}')
     minor, code = parts.groups()
-    return _remember(_remembered_status, line, (code, minor == b'0', code.startswith(b'1') or code in (b'204', b'304')))
+    return _remember(remembered_status, line, (code, minor == b'0', code.startswith(b'1') or code in (b'204', b'304')))
 
 
 def parse_headers(lines: list[bytes]) -> list[Field]:

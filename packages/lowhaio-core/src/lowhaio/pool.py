@@ -186,11 +186,14 @@ class Connection(exchange.Exchange):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         link = self.link
-        reusable = self.may_be_followed()
+        is_reusable = self.may_be_followed()
         self.phase = _OUTSIDE
         self.headers = exchange.OVER
         self.figures = link.bytes_sent, link.bytes_received
-        self._pool.reclaim(link, reusable)
+        if is_reusable:
+            self._pool.grant(link)
+        else:
+            self._pool.drop(link)
 
 
 class Pool:
@@ -348,8 +351,7 @@ class Pool:
             self._take_out(newest)
             if newest.idle_until > self.loop.time() and newest.silent():
                 return newest
-            self._close(newest)
-            self._grant(None)
+            self.drop(newest)
         return None
 
     async def acquire(self, target: Target, place_seconds: float | None, connect_seconds: float | None) -> Link:
@@ -366,16 +368,13 @@ class Pool:
                 return await self._open(addresses, target, begun, self._connect_seconds)
             return await self._open(addresses, target, self.loop.time(), connect_seconds)
         except BaseException:
-            self._grant(None)
+            self.grant(None)
             raise
 
-    def reclaim(self, link: Link, reusable: bool) -> None:
-        """The end of a block."""
-        if link.wait_seconds is not self._wait_seconds:
-            link.limit(self._wait_seconds)
-        if not reusable:
-            self._close(link)
-        self._grant(link if reusable else None)
+    def drop(self, link: Link) -> None:
+        """Close a connection, and give its place on."""
+        self._close(link)
+        self.grant(None)
 
     # ---- places
 
@@ -399,7 +398,7 @@ class Pool:
             raise of_kind(LocalProtocolError, f'waiting for a place: {abandoned}') from None
         except BaseException:
             if turn.done() and not turn.cancelled() and turn.result() not in _ENDINGS:
-                self._grant(turn.result())
+                self.grant(turn.result())
             raise
         finally:
             self._queue.pop(turn, None)
@@ -408,8 +407,10 @@ class Pool:
             return None
         return link
 
-    def _grant(self, link: Link | None) -> None:
+    def grant(self, link: Link | None) -> None:
         """Give a place, with a connection or without, to whoever waits longest; else keep it."""
+        if link is not None and link.wait_seconds is not self._wait_seconds:
+            link.limit(self._wait_seconds)
         while self._queue:
             turn = next(iter(self._queue))
             target = self._queue.pop(turn)
@@ -503,8 +504,7 @@ class Pool:
         """Something can be received from an idle link."""
         if not link.silent():
             self._take_out(link)
-            self._close(link)
-            self._grant(None)
+            self.drop(link)
 
     def _on_idle_timer(self) -> None:
         self._idle_timer = None
@@ -515,8 +515,7 @@ class Pool:
                 self._idle_timer = self.loop.call_at(oldest.idle_until, self._on_idle_timer)
                 return
             self._take_out(oldest)
-            self._close(oldest)
-            self._grant(None)
+            self.drop(oldest)
 
 
 _entered: weakref.WeakSet[Pool] = weakref.WeakSet()
