@@ -71,7 +71,7 @@ class Exchange:
 
     __slots__ = (
         'body_left', 'complete', 'cursor', 'figures', 'framing', 'headers', 'line', 'link', 'method',
-        'persists', 'phase', 'phase_after_headers', 'request', 'reused', 'sending', 'taken',
+        'persists', 'phase', 'phase_after_headers', 'request', 'reused', 'sending',
     )  # fmt: skip
 
     link: Link
@@ -138,7 +138,7 @@ class Exchange:
         link.requests_left -= 1
         self.complete = False
         self.persists = True
-        self.cursor = self.taken = 0
+        self.cursor = 0
         self.phase = _STATUS
         self.headers = OVER
 
@@ -219,8 +219,9 @@ class Exchange:
             self.complete = self.framing is _LENGTH and not self.body_left
         self.line = line
         self.headers = iter(fields)
-        cursor = self.cursor = self.taken + len(line) + 2
-        self.taken += len(head) + 4
+        if self.cursor:
+            self.cursor += 2  # the empty line after the headers of an interim response
+        cursor = self.cursor = self.cursor + len(line) + 2
         self.link.unread = unread
         self.phase = _HEADERS
         return code, cursor
