@@ -14,6 +14,9 @@ _INTERNET = (socket.AF_INET, socket.AF_INET6)
 AddressInfo = tuple[Any, Any, Any, Any, Any]
 """One entry of what `loop.getaddrinfo` returns: family, type, protocol, canonical name, address."""
 
+Asked = tuple[str | tuple[AddressInfo, ...], int, int, str | None]
+"""Address or addresses, port, identity of the `ssl_context`, `server_hostname`."""
+
 Key = tuple[object, object, int, str | None]
 """Host, port, identity of the `ssl_context`, `server_hostname`."""
 
@@ -49,24 +52,17 @@ class Origin:
 class Target:
     """What one call of `Pool.connection` asks for."""
 
-    __slots__ = ('context', 'entries', 'origins', 'port', 'server_hostname')
+    __slots__ = ('asked', 'context', 'entries', 'origins', 'port', 'server_hostname')
 
-    def __init__(
-        self,
-        entries: str | tuple[AddressInfo, ...],
-        port: int,
-        context: WrapsSocket,
-        server_hostname: str | None,
-        known: MutableMapping[Key, Origin],
-    ) -> None:
-        self.entries = entries
-        self.port = port
+    def __init__(self, asked: Asked, context: WrapsSocket, known: MutableMapping[Key, Origin]) -> None:
+        self.asked = asked
         self.context = context
-        self.server_hostname = server_hostname
+        entries, self.port, _, self.server_hostname = asked
+        self.entries = entries
         if not isinstance(entries, str) and not all(map(_is_address_info, entries)):
             raise not_addresses(entries)
         hosts = (entries,) if isinstance(entries, str) else [_host(i[0], i[4]) for i in entries if i[1] == _STREAM]
-        self.origins = [known.setdefault((host, port, id(context), server_hostname), Origin(context)) for host in hosts]
+        self.origins = [known.setdefault((host, *asked[1:]), Origin(context)) for host in hosts]
 
     @property
     def server_name(self) -> str | None:

@@ -160,11 +160,7 @@ class Race:
 
 
 async def secure(
-    loop: asyncio.AbstractEventLoop,
-    sock: socket.socket,
-    context: WrapsSocket,
-    server_hostname: str | None,
-    wait: Wait,
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, context: WrapsSocket, server_hostname: str | None, wait: Wait
 ) -> socket.socket:
     """Wrap a connected socket and do the handshake. Left in any other way, the socket is closed."""
     try:

@@ -156,13 +156,6 @@ class Exchange:
             raise self.error(ClosedError, 'the server closed the connection before the request')
         raise self.error(RemoteProtocolError, 'the server sent something before the request')
 
-    def go_on(self, data: bytes | memoryview) -> None:
-        """More bytes of the request that began."""
-        if self.request is None:
-            self.request = RequestFraming()
-            self.request.whole = True
-        self.request.feed(data)
-
     # ---- the response
 
     async def receive_head(self) -> None:
@@ -315,7 +308,10 @@ async def send(connection: Exchange, data: bytes | bytearray | memoryview) -> No
         elif connection.is_over():
             connection.begin(data)
         else:
-            connection.go_on(data)
+            if connection.request is None:
+                connection.request = RequestFraming()
+                connection.request.whole = True
+            connection.request.feed(data)
         connection.sending = True
         link = connection.link
         try:

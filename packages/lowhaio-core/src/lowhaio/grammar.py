@@ -6,7 +6,7 @@ What RFC 9112 calls ambiguous is refused, never repaired: a `RefusedError` carri
 import enum
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Generator
 from typing import Any, TypeVar
 
 # RFC 9110 section 5.6.2: token = 1*tchar.
@@ -243,9 +243,13 @@ def response_framing(method: bytes, status: Status, fields: list[Field]) -> tupl
     # "If a message is received without Transfer-Encoding and with an invalid Content-Length header field, then the
     # message framing is invalid", unless it is a list of one valid value repeated (RFC 9112 section 6.3).
     first = lengths[0]
-    if not first.isdigit() or len(first) > _LENGTH_DIGITS_MAX or lengths.count(first) != len(lengths):
+    if not _is_content_length(first) or lengths.count(first) != len(lengths):
         raise RefusedError(f'Content-Length is {shown(b", ".join(lengths))}')
     return _LENGTH, int(first), persists
+
+
+def _is_content_length(value: bytes) -> bool:
+    return value.isdigit() and len(value) <= _LENGTH_DIGITS_MAX
 
 
 def parse_request(data: bytes | memoryview) -> tuple[bytes, int]:
@@ -267,17 +271,13 @@ class RequestFraming:
     followed is `doubtful`, and its connection is not reused.
     """
 
-    __slots__ = ('_chunked', '_end', '_left', '_next', '_part', 'close', 'doubtful', 'whole')
+    __slots__ = ('_end', '_lacks', '_left', '_part', '_parts', 'close', 'doubtful', 'whole')
 
     def __init__(self) -> None:
-        self.whole = False
-        self.close = False
-        self.doubtful = False
+        self.whole = self.close = self.doubtful = False
         self._part = bytearray()
-        self._end = b'\r\n\r\n'
-        self._next: Callable[[RequestFraming, bytes], None] = RequestFraming._head
-        self._chunked = False
-        self._left = 0
+        self._parts = _parts_of_a_request()
+        self._end, self._left, self._lacks = next(self._parts)
 
     def feed(self, data: bytes | memoryview) -> None:
         """Take note of more bytes of the request."""
@@ -289,17 +289,14 @@ class RequestFraming:
                 skipped = min(self._left, len(view))
                 self._left -= skipped
                 view = view[skipped:]
-                self.whole = not self._left and not self._chunked
+                if not self._left:
+                    self._go_on(b'')
             else:
                 view = self._collect(view)
 
     def lacks(self) -> str:
         """What is still to be sent, for a message; nothing where the request is whole or could not be followed."""
-        if self.whole or self.doubtful:
-            return ''
-        if self._chunked:
-            return 'the end of its chunks'
-        return f'{self._left} bytes of its body' if self._left else 'the empty line after its headers'
+        return '' if self.whole or self.doubtful else self._lacks.format(self._left)
 
     def _collect(self, view: memoryview) -> memoryview:
         """Take what belongs to the head, or to a line between chunks."""
@@ -313,48 +310,55 @@ class RequestFraming:
             return view[_COLLECTED_AT_ONCE:]
         whole = bytes(part[:end])
         part.clear()
-        self._next(self, whole)
+        self._go_on(whole)
         return view[end - before :]
 
-    def _head(self, head: bytes) -> None:
-        start, _, block = head[:-4].partition(b'\r\n')
+    def _go_on(self, part: bytes) -> None:
         try:
-            fields = parse_headers(block.split(b'\r\n')) if block else []
+            self._end, self._left, self._lacks = self._parts.send(part)
+        except StopIteration as end:
+            self.whole, self.close = True, end.value
         except RefusedError:
-            fields = []
             self.doubtful = True
-        length: bytes | None = None
-        for name, value, _, elements in fields:
-            if name == b'connection':
-                self.close = self.close or b'close' in elements
-            elif name == b'content-length':
-                is_valid = value.isdigit() and len(value) <= _LENGTH_DIGITS_MAX and length in (None, value)
-                self.doubtful = self.doubtful or not is_valid
-                length = value
-            elif elements:
-                self.doubtful = self.doubtful or self._chunked or elements != (b'chunked',)
-                self._chunked = True
-        # "Transfer-Encoding was added in HTTP/1.1." In HTTP/1.0 a server takes it for a fault (RFC 9112 section 6.1).
-        chunked_alone = length is None and start.endswith(b' HTTP/1.1')
-        if b'\r' in start or b'\n' in start or (self._chunked and not chunked_alone):
-            self.doubtful = True
-        elif self._chunked:
-            self._end = b'\n'
-            self._next = RequestFraming._chunk_size
-        elif not self.doubtful:
-            self._left = int(length or 0)
-            self.whole = not self._left
 
-    def _chunk_size(self, line: bytes) -> None:
-        chunk = CHUNK_LINE.fullmatch(line)
-        size = int(chunk[1], 16) if chunk else 0
-        self.doubtful = chunk is None
-        self._left = size
-        self._next = RequestFraming._chunk_end if size else RequestFraming._trailer
 
-    def _chunk_end(self, line: bytes) -> None:
-        self.doubtful = line != b'\r\n'
-        self._next = RequestFraming._chunk_size
+def _parts_of_a_request() -> Generator[tuple[bytes, int, str], bytes, bool]:
+    """The parts of a request: what each ends with, or how many bytes it has, and what is lacking until it was sent.
 
-    def _trailer(self, line: bytes) -> None:
-        self.whole = line == b'\r\n'
+    Is sent each that ends with something, and returns whether the request asks to close the connection.
+    """
+    head = yield b'\r\n\r\n', 0, 'the empty line after its headers'
+    start, *lines = head[:-4].split(b'\r\n')
+    is_closing = is_chunked = False
+    length: bytes | None = None
+    for name, value, _, elements in filter(_elements_of, parse_headers(lines)):
+        if name == b'connection':
+            is_closing = is_closing or b'close' in elements
+        elif name == b'content-length':
+            if not _is_content_length(value) or length not in (None, value):
+                raise RefusedError
+            length = value
+        elif is_chunked or elements != (b'chunked',):
+            raise RefusedError
+        else:
+            is_chunked = True
+    # "Transfer-Encoding was added in HTTP/1.1." In HTTP/1.0 a server takes it for a fault (RFC 9112 section 6.1).
+    chunked_alone = length is None and start.endswith(b' HTTP/1.1')
+    if b'\r' in start or b'\n' in start or (is_chunked and not chunked_alone):
+        raise RefusedError
+    if length is not None and int(length):
+        yield b'', int(length), '{} bytes of its body'
+    lacks = 'the end of its chunks'
+    size = int(is_chunked)
+    while size:
+        chunk = CHUNK_LINE.fullmatch((yield b'\n', 0, lacks))
+        if chunk is None:
+            raise RefusedError
+        size = int(chunk[1], 16)
+        if size:
+            yield b'', size, lacks
+            if (yield b'\n', 0, lacks) != b'\r\n':
+                raise RefusedError
+    while is_chunked and (yield b'\n', 0, lacks) != b'\r\n':
+        pass
+    return is_closing

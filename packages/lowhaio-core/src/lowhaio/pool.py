@@ -18,7 +18,6 @@ import socket
 import sys
 import weakref
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Any, Self
 
 from . import exchange
@@ -182,9 +181,7 @@ class Connection(exchange.Exchange):
         self.phase = _IDLE
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         link = self.link
         is_reusable = self.may_be_followed()
         self.phase = _OUTSIDE
@@ -205,14 +202,9 @@ class Pool:
     recv_body = staticmethod(exchange.recv_body)
 
     def __init__(
-        self,
-        places: int,
-        connect_seconds: float,
-        requests: int,
-        idle_seconds: float,
-        wait_seconds: float,
+        self, places: int, connect_seconds: float, requests: int, idle_seconds: float, wait_seconds: float,
         chunk_bytes: int,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._places = self._free = places
         self._connect_seconds = connect_seconds
         self._requests = requests
@@ -246,9 +238,7 @@ class Pool:
         _entered.add(self)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.usable = False
         if self._idle_timer is not None:
             self._idle_timer.cancel()
@@ -305,15 +295,9 @@ class Pool:
             entries = ip_address if isinstance(ip_address, str) else tuple(ip_address)
         except TypeError:
             raise not_addresses(ip_address) from None
-        target = self._target
-        if (
-            target is None
-            or target.context is not ssl_context
-            or target.entries != entries
-            or target.port != port
-            or target.server_hostname != server_hostname
-        ):
-            target = self._target = Target(entries, port, ssl_context, server_hostname, self._origins)
+        target, asked = self._target, (entries, port, id(ssl_context), server_hostname)
+        if target is None or target.asked != asked:
+            target = self._target = Target(asked, ssl_context, self._origins)
         if max_wait_place_seconds is not None:
             check_seconds('max_wait_place_seconds', max_wait_place_seconds)
         if max_wait_connect_seconds is not None:
@@ -341,7 +325,7 @@ class Pool:
 
     def take_idle(self, target: Target) -> Link | None:
         """The idle connection used last of those that fit and are still silent."""
-        while self._idle:
+        while True:
             newest: Link | None = None
             for origin in target.origins:
                 if origin.idle and (newest is None or origin.idle[-1].idle_order > newest.idle_order):
@@ -352,7 +336,6 @@ class Pool:
             if newest.idle_until > self.loop.time() and newest.silent():
                 return newest
             self.drop(newest)
-        return None
 
     async def acquire(self, target: Target, place_seconds: float | None, connect_seconds: float | None) -> Link:
         """Wait for a place, and open a connection if it comes without one."""

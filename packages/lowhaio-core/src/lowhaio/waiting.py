@@ -211,7 +211,7 @@ class Link:
     def _on_readable(self) -> None:
         if self._send_needs_bytes:
             self._wake_sender()
-        receiver = self.recv_waiter
+        receiver, sender = self.recv_waiter, self._send_waiter
         if receiver is not None and receiver.done():
             receiver = None
         if receiver is not None and not self._recv_needs_room:
@@ -220,13 +220,10 @@ class Link:
                 receiver.set_result(None)
         elif self.idle:
             self.owner.on_unasked(self)
-        elif receiver is None and self._is_sending() and len(self.kept or b'') < self.head_bytes:
+        elif receiver is None and sender is not None and not sender.done() and len(self.kept or b'') < self.head_bytes:
             self._keep()
         else:
             self._pause()
-
-    def _is_sending(self) -> bool:
-        return self._send_waiter is not None and not self._send_waiter.done()
 
     def _keep(self) -> None:
         """Receive while a send waits: the server may answer before it has read the request, and then reset."""
