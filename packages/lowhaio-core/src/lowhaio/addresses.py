@@ -14,8 +14,8 @@ _INTERNET = (socket.AF_INET, socket.AF_INET6)
 AddressInfo = tuple[Any, Any, Any, Any, Any]
 """One entry of what `loop.getaddrinfo` returns: family, type, protocol, canonical name, address."""
 
-Asked = tuple[str | tuple[AddressInfo, ...], int, int, str | None]
-"""Address or addresses, port, identity of the `ssl_context`, `server_hostname`."""
+Asked = tuple[str | tuple[AddressInfo, ...], int, str | None]
+"""Address or addresses, port, `server_hostname`."""
 
 Key = tuple[object, object, int, str | None]
 """Host, port, identity of the `ssl_context`, `server_hostname`."""
@@ -57,12 +57,11 @@ class Target:
     def __init__(self, asked: Asked, context: WrapsSocket, known: MutableMapping[Key, Origin]) -> None:
         self.asked = asked
         self.context = context
-        entries, self.port, _, self.server_hostname = asked
-        self.entries = entries
+        self.entries, self.port, self.server_hostname = entries, port, server_hostname = asked
         if not isinstance(entries, str) and not all(map(_is_address_info, entries)):
             raise not_addresses(entries)
         hosts = (entries,) if isinstance(entries, str) else [_host(i[0], i[4]) for i in entries if i[1] == _STREAM]
-        self.origins = [known.setdefault((host, *asked[1:]), Origin(context)) for host in hosts]
+        self.origins = [known.setdefault((host, port, id(context), server_hostname), Origin(context)) for host in hosts]
 
     @property
     def server_name(self) -> str | None:

@@ -4,7 +4,6 @@ What RFC 9112 calls ambiguous is refused, never repaired: a `RefusedError` carri
 """
 
 import enum
-import operator
 import re
 from collections.abc import Generator
 from typing import Any, TypeVar
@@ -93,7 +92,6 @@ Status = tuple[bytes, bool, bool]
 """Status code, whether it is HTTP/1.0, and whether such a response has no body, whatever its headers say."""
 
 _NO_ELEMENTS: tuple[bytes, ...] = ()
-_elements_of = operator.itemgetter(3)
 
 Parsed = TypeVar('Parsed')
 
@@ -213,7 +211,9 @@ def response_framing(method: bytes, status: Status, fields: list[Field]) -> tupl
     code, is_old, is_bodiless = status
     lengths = codings = options = _NO_ELEMENTS
     count = 0
-    for name, _, _, elements in filter(_elements_of, fields):
+    for name, _, _, elements in fields:
+        if not elements:
+            continue
         if name == b'content-length':
             lengths += elements
         elif name == b'connection':
@@ -243,13 +243,9 @@ def response_framing(method: bytes, status: Status, fields: list[Field]) -> tupl
     # "If a message is received without Transfer-Encoding and with an invalid Content-Length header field, then the
     # message framing is invalid", unless it is a list of one valid value repeated (RFC 9112 section 6.3).
     first = lengths[0]
-    if not _is_content_length(first) or lengths.count(first) != len(lengths):
+    if not first.isdigit() or len(first) > _LENGTH_DIGITS_MAX or lengths.count(first) != len(lengths):
         raise RefusedError(f'Content-Length is {shown(b", ".join(lengths))}')
     return _LENGTH, int(first), persists
-
-
-def _is_content_length(value: bytes) -> bool:
-    return value.isdigit() and len(value) <= _LENGTH_DIGITS_MAX
 
 
 def parse_request(data: bytes | memoryview) -> tuple[bytes, int]:
@@ -331,16 +327,16 @@ def _parts_of_a_request() -> Generator[tuple[bytes, int, str], bytes, bool]:
     start, *lines = head[:-4].split(b'\r\n')
     is_closing = is_chunked = False
     length: bytes | None = None
-    for name, value, _, elements in filter(_elements_of, parse_headers(lines)):
+    for name, value, _, elements in parse_headers(lines):
         if name == b'connection':
             is_closing = is_closing or b'close' in elements
         elif name == b'content-length':
-            if not _is_content_length(value) or length not in (None, value):
+            if not value.isdigit() or len(value) > _LENGTH_DIGITS_MAX or length not in (None, value):
                 raise RefusedError
             length = value
-        elif is_chunked or elements != (b'chunked',):
-            raise RefusedError
-        else:
+        elif elements:
+            if is_chunked or elements != (b'chunked',):
+                raise RefusedError
             is_chunked = True
     # "Transfer-Encoding was added in HTTP/1.1." In HTTP/1.0 a server takes it for a fault (RFC 9112 section 6.1).
     chunked_alone = length is None and start.endswith(b' HTTP/1.1')

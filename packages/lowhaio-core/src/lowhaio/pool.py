@@ -295,8 +295,8 @@ class Pool:
             entries = ip_address if isinstance(ip_address, str) else tuple(ip_address)
         except TypeError:
             raise not_addresses(ip_address) from None
-        target, asked = self._target, (entries, port, id(ssl_context), server_hostname)
-        if target is None or target.asked != asked:
+        target, asked = self._target, (entries, port, server_hostname)
+        if target is None or target.context is not ssl_context or target.asked != asked:
             target = self._target = Target(asked, ssl_context, self._origins)
         if max_wait_place_seconds is not None:
             check_seconds('max_wait_place_seconds', max_wait_place_seconds)
@@ -332,8 +332,9 @@ class Pool:
                     newest = origin.idle[-1]
             if newest is None:
                 return None
+            until = newest.idle_until
             self._take_out(newest)
-            if newest.idle_until > self.loop.time() and newest.silent():
+            if until > self.loop.time() and newest.silent():
                 return newest
             self.drop(newest)
 
@@ -410,7 +411,6 @@ class Pool:
             self._free += 1
             return
         link.idle_until = self.loop.time() + self._idle_seconds
-        link.idle = True
         link.idle_order = self._idle_order = self._idle_order + 1
         self._idle[link] = None
         link.origin.idle.append(link)
@@ -475,7 +475,7 @@ class Pool:
     # ---- idle connections
 
     def _take_out(self, link: Link) -> None:
-        link.idle = False
+        link.idle_until = 0.0
         del self._idle[link]
         idle = link.origin.idle
         if idle[-1] is link:

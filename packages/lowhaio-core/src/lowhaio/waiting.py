@@ -59,7 +59,7 @@ class Link:
     __slots__ = (
         '_calls', '_fd', '_poll', '_recv_bytes', '_recv_deadline', '_recv_needs_room', '_send_deadline',
         '_send_needs_bytes', '_send_waiter', '_timer', '_writing', 'bytes_received', 'bytes_sent', 'chunk_bytes',
-        'closed', 'drained', 'end_is_failure', 'failure', 'head_bytes', 'idle', 'idle_order', 'idle_until',
+        'closed', 'drained', 'end_is_failure', 'failure', 'head_bytes', 'idle_order', 'idle_until',
         'kept', 'loop', 'origin', 'owner', 'reading', 'recv_waiter', 'requests_left', 'reused', 'send_bytes',
         'sock', 'sock_recv', 'sock_send', 'unread', 'wait_seconds',
     )  # fmt: skip
@@ -83,8 +83,7 @@ class Link:
         self.origin = origin
         self.requests_left = requests
         self.reused = False
-        self.idle_until = 0.0
-        self.idle = False
+        self.idle_until = 0.0  # and while it is not idle
         self.idle_order = 0
         self.owner = owner
 
@@ -218,7 +217,7 @@ class Link:
             self.kept = self._try_receive(self._recv_bytes)
             if self.kept is not None or self.failure is not None:
                 receiver.set_result(None)
-        elif self.idle:
+        elif self.idle_until:
             self.owner.on_unasked(self)
         elif receiver is None and sender is not None and not sender.done() and len(self.kept or b'') < self.head_bytes:
             self._keep()
