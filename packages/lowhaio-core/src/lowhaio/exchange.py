@@ -118,22 +118,20 @@ class Exchange:
             if not self.may_be_followed():
                 raise self.error(LocalProtocolError, 'this connection takes no other request: leave its block')
         head, method, size = link.origin.request
-        is_whole = len(data) == size and data[: len(head)] == head
-        if not is_whole:
+        self.request = None
+        if len(data) != size or data[: len(head)] != head:
             try:
                 method, end = parse_request(data)
             except RefusedError as refused:
                 raise self.error(LocalProtocolError, str(refused)) from None
-            is_whole = end > 0
-            if is_whole:
+            if end:
                 link.origin.request = bytes(data[:end]), method, len(data)
+            else:
+                self.request = RequestFraming()
+                self.request.feed(data)
         if again or not link.reading:
             self.check_silence()
         self.method = method
-        self.request = None
-        if not is_whole:
-            self.request = RequestFraming()
-            self.request.feed(data)
         link.reused = True
         link.requests_left -= 1
         self.complete = False

@@ -61,7 +61,7 @@ class Link:
         '_send_needs_bytes', '_send_waiter', '_timer', '_writing', 'bytes_received', 'bytes_sent', 'chunk_bytes',
         'closed', 'drained', 'end_is_failure', 'failure', 'head_bytes', 'idle_order', 'idle_until',
         'kept', 'loop', 'origin', 'owner', 'reading', 'recv_waiter', 'requests_left', 'reused', 'send_bytes',
-        'sock', 'sock_recv', 'sock_send', 'unread', 'wait_seconds',
+        'sock', 'unread', 'wait_seconds',
     )  # fmt: skip
 
     def __init__(
@@ -70,8 +70,6 @@ class Link:
     ) -> None:  # fmt: skip
         self.loop = loop
         self.sock = sock
-        self.sock_recv = sock.recv
-        self.sock_send = sock.send
         # Whatever hands bytes on to an SSLSocket may tell as little of them as the SSLSocket does.
         self.send_bytes = sys.maxsize if getattr(type(sock), 'send', None) is socket.socket.send else TLS_RECORD_BYTES
         self.chunk_bytes = chunk_bytes
@@ -95,19 +93,15 @@ class Link:
         # end is remembered as well: once a close_notify was received, only OpenSSL knows, which `silent` may not ask.
         self.failure: Exception | None = None
         self.end_is_failure: Exception | type[EndedError] | None = None
-        self.bytes_sent = 0
-        self.bytes_received = 0
+        self.bytes_sent = self.bytes_received = 0
 
-        self.reading = False
-        self._writing = False
+        self.reading = self._writing = False
         self._fd = sock.fileno()
         self._poll = poll
         self.recv_waiter: asyncio.Future[Any] | None = None
-        self._recv_needs_room = False
-        self._recv_deadline = 0.0
         self._send_waiter: asyncio.Future[Any] | None = None
-        self._send_needs_bytes = False
-        self._send_deadline = 0.0
+        self._recv_needs_room = self._send_needs_bytes = False
+        self._recv_deadline = self._send_deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._calls = 0
 
@@ -167,7 +161,7 @@ class Link:
                 self.drained = True
                 return True
         try:
-            self.kept = self.sock_recv(1)
+            self.kept = self.sock.recv(1)
             self.bytes_received += len(self.kept)
         except _NOTHING_TO_READ:
             self.drained = True
@@ -185,7 +179,7 @@ class Link:
     def _try_receive(self, size: int) -> bytes | None:
         """Receive without waiting; None where nothing is there yet, or never will be: then `failure` says why."""
         try:
-            data = self.sock_recv(size)
+            data = self.sock.recv(size)
         except _NOTHING_TO_READ:
             self._recv_needs_room = False
             self.drained = True
@@ -247,10 +241,10 @@ class Link:
             raise self.failure
         try:
             if len(data) <= self.send_bytes:
-                sent = self.sock_send(data)
+                sent = self.sock.send(data)
             else:
                 with memoryview(data)[: self.send_bytes] as record:
-                    sent = self.sock_send(record)
+                    sent = self.sock.send(record)
         except _NO_ROOM_TO_WRITE:
             self._send_needs_bytes = False
             return 0
