@@ -1,5 +1,6 @@
 """What one call of `Pool.connection` asks for: addresses to connect to, and the keys that idle connections fit by."""
 
+import itertools
 import socket
 from collections import deque
 from collections.abc import Iterable, MutableMapping
@@ -62,11 +63,6 @@ class Target:
             raise not_addresses(entries)
         hosts = (entries,) if isinstance(entries, str) else [_host(i[0], i[4]) for i in entries if i[1] == _STREAM]
         self.origins = [known.setdefault((host, port, id(context), server_hostname), Origin(context)) for host in hosts]
-
-    @property
-    def server_name(self) -> str | None:
-        """The host name for TLS: "represented [...] without a trailing dot" (RFC 6066 section 3)."""
-        return None if self.server_hostname is None else self.server_hostname.removesuffix('.')
 
     def addresses(self) -> dict[Address, Origin]:
         """What to connect to, with the key of each; refused here if it can't be connected to at all."""
@@ -141,12 +137,8 @@ def numeric_address(ip_address: str, port: int) -> Address:
 
 def alternated(addresses: Iterable[Address]) -> deque[Address]:
     """In order, but with the families taking turns (RFC 8305 section 4)."""
-    by_family: dict[int, deque[Address]] = {}
+    by_family: dict[int, list[Address]] = {}
     for address in addresses:
-        by_family.setdefault(address[0], deque()).append(address)
-    queues = list(by_family.values())
-    turns: deque[Address] = deque()
-    while queues:
-        turns.extend(queue.popleft() for queue in queues)
-        queues = [queue for queue in queues if queue]
-    return turns
+        by_family.setdefault(address[0], []).append(address)
+    turns = itertools.zip_longest(*by_family.values())
+    return deque(address for turn in turns for address in turn if address is not None)

@@ -17,33 +17,8 @@ import ssl
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any, NoReturn
 
-from .errors import (
-    ClosedError,
-    LocalProtocolError,
-    LowhaioError,
-    RemoteProtocolError,
-    TLSError,
-    TransferTimeoutError,
-    of_kind,
-)
-from .grammar import (
-    BARE_LF,
-    HEAD_MAX,
-    LINE_MAX,
-    Field,
-    Framing,
-    RefusedError,
-    RequestFraming,
-    looks_like,
-    parse_folded_headers,
-    parse_headers,
-    parse_line,
-    parse_request,
-    parse_status_line,
-    remembered_status,
-    response_framing,
-    shown,
-)
+from . import errors, grammar
+from .grammar import HEAD_MAX, LINE_MAX, Field, Framing, RefusedError
 from .waiting import AbandonedError, BusyError, EndedError, Link, WaitTimeoutError, is_lost
 
 
@@ -102,9 +77,8 @@ class Exchange:
 
     def is_over(self) -> bool:
         """Whether both messages are whole, so that what is sent next is another request."""
-        if not self.complete or self.framing is _TUNNEL:
-            return False
-        return self.request is None or self.request.whole
+        is_sent = self.request is None or self.request.whole
+        return is_sent and self.complete and self.framing is not _TUNNEL
 
     # ---- the request
 
@@ -116,18 +90,18 @@ class Exchange:
             if link.closed:
                 self.fail(AbandonedError('the pool was left'), 'send')
             if not self.may_be_followed():
-                raise self.error(LocalProtocolError, 'this connection takes no other request: leave its block')
+                raise self.error(errors.LocalProtocolError, 'this connection takes no other request: leave its block')
         head, method, size = link.origin.request
         self.request = None
         if len(data) != size or data[: len(head)] != head:
             try:
-                method, end = parse_request(data)
+                method, end = grammar.parse_request(data)
             except RefusedError as refused:
-                raise self.error(LocalProtocolError, str(refused)) from None
+                raise self.error(errors.LocalProtocolError, str(refused)) from None
             if end:
                 link.origin.request = bytes(data[:end]), method, len(data)
             else:
-                self.request = RequestFraming()
+                self.request = grammar.RequestFraming()
                 self.request.feed(data)
         if again or not link.reading:
             self.check_silence()
@@ -151,8 +125,8 @@ class Exchange:
         if link.failure is not None:
             self.fail(link.failure, 'the request')
         if not link.kept:
-            raise self.error(ClosedError, 'the server closed the connection before the request')
-        raise self.error(RemoteProtocolError, 'the server sent something before the request')
+            raise self.error(errors.ClosedError, 'the server closed the connection before the request')
+        raise self.error(errors.RemoteProtocolError, 'the server sent something before the request')
 
     # ---- the response
 
@@ -172,14 +146,14 @@ class Exchange:
                     raise RefusedError(f'a line of at least {length - 1} bytes, over the limit of {LINE_MAX}')
                 if newline >= 0:
                     if not line_start:
-                        parse_status_line(bytes(head[:newline]).removesuffix(b'\r'))
-                    if BARE_LF.search(head, looked):
-                        raise RefusedError(f'a line that ends in LF without CR: {shown(bytes(head))}')
+                        grammar.parse_status_line(bytes(head[:newline]).removesuffix(b'\r'))
+                    if grammar.BARE_LF.search(head, looked):
+                        raise RefusedError(f'a line that ends in LF without CR: {grammar.shown(bytes(head))}')
                     last = head.rfind(b'\n')
                     first, *lines = bytes(head[line_start : last - 1]).split(b'\r\n')
                     for line in lines if not line_start else [first, *lines]:
                         if line and not line.startswith((b' ', b'\t')):
-                            parse_line(line)
+                            grammar.parse_line(line)
                     line_start = last + 1
                 if len(head) > HEAD_MAX:
                     raise RefusedError(f'a head of at least {len(head)} bytes, over the limit of {HEAD_MAX}')
@@ -193,14 +167,14 @@ class Exchange:
     def begin_response(self, head: bytes, unread: bytes) -> tuple[bytes, int]:
         """Take a head apart, and its bytes from those unread. One that is refused stays, and is refused again."""
         line, *lines = head.split(b'\r\n')
-        status = remembered_status.get(line) or parse_status_line(line)
+        status = grammar.remembered_status.get(line) or grammar.parse_status_line(line)
         code, _, is_bodiless = status
         try:
-            fields = parse_headers(lines)
+            fields = grammar.parse_headers(lines)
         except RefusedError:
-            fields, is_doubtful = parse_folded_headers(lines)
+            fields, is_doubtful = grammar.parse_folded_headers(lines)
             self.persists = self.persists and not is_doubtful
-        self.framing, self.body_left, persists = response_framing(self.method, status, fields)
+        self.framing, self.body_left, persists = grammar.response_framing(self.method, status, fields)
         if not persists:
             self.persists = False
         if is_bodiless and code < b'200' and self.framing is not _TUNNEL:
@@ -219,22 +193,23 @@ class Exchange:
 
     # ---- errors
 
-    def error(self, kind: type[LowhaioError], message: str) -> LowhaioError:
+    def error(self, kind: type[errors.LowhaioError], message: str) -> errors.LowhaioError:
         """An error of this kind with the figures of this exchange."""
         sent, received = self.figures
         if self.phase is not _OUTSIDE:
             sent, received = self.link.bytes_sent, self.link.bytes_received
-        return of_kind(kind, message, bytes_sent=sent, bytes_received=received, reused=self.reused)
+        return errors.of_kind(kind, message, bytes_sent=sent, bytes_received=received, reused=self.reused)
 
-    def misused(self, function: str, cursor: int | None = None) -> LowhaioError:
+    def misused(self, function: str, cursor: int | None = None) -> errors.LowhaioError:
         """The error of a function called out of order, or with another cursor than the last one given out."""
-        if cursor is None or self.phase is _OUTSIDE or self.phase is _IDLE or cursor == self.cursor:
-            return self.error(LocalProtocolError, f'{function} called {self.phase.value}')
-        return self.error(LocalProtocolError, f'{function} called with cursor {cursor!r}, the last was {self.cursor}')
+        how = self.phase.value
+        if cursor is not None and self.phase not in (_OUTSIDE, _IDLE) and cursor != self.cursor:
+            how = f'with cursor {cursor!r}, the last was {self.cursor}'
+        return self.error(errors.LocalProtocolError, f'{function} called {how}')
 
-    def outlived(self) -> LowhaioError:
+    def outlived(self) -> errors.LowhaioError:
         """The error of a generator that outlived its exchange: what it would receive belongs to another."""
-        return self.error(LocalProtocolError, 'the exchange of this generator is over')
+        return self.error(errors.LocalProtocolError, 'the exchange of this generator is over')
 
     def fail(self, failure: Exception, awaited: str) -> NoReturn:
         """Raise what the layer below raised as an error that says what it was for.
@@ -244,27 +219,27 @@ class Exchange:
         failure.__traceback__ = None
         if isinstance(failure, WaitTimeoutError):
             message = f'{awaited}: not a byte for {self.link.wait_seconds} seconds{self.hint(awaited)}'
-            raise self.error(TransferTimeoutError, message) from None
+            raise self.error(errors.TransferTimeoutError, message) from None
         if isinstance(failure, EndedError):
             message = f'the server closed the connection before {awaited}{self.hint(awaited)}'
-            raise self.error(ClosedError, message) from None
+            raise self.error(errors.ClosedError, message) from None
         if isinstance(failure, RefusedError):
-            raise self.error(RemoteProtocolError, str(failure)) from None
+            raise self.error(errors.RemoteProtocolError, str(failure)) from None
         if isinstance(failure, (AbandonedError, BusyError)):
-            raise self.error(LocalProtocolError, f'{awaited}: {failure}') from None
+            raise self.error(errors.LocalProtocolError, f'{awaited}: {failure}') from None
         if isinstance(failure, ssl.SSLEOFError) and awaited != 'send':
-            raise self.error(ClosedError, f'{awaited}: the TLS stream ended without close_notify') from failure
+            raise self.error(errors.ClosedError, f'{awaited}: the TLS stream ended without close_notify') from failure
         if not isinstance(failure, OSError):
             raise failure
-        raise self.error(ClosedError if is_lost(failure) else TLSError, f'{awaited}: {failure}') from failure
+        kind = errors.ClosedError if is_lost(failure) else errors.TLSError
+        raise self.error(kind, f'{awaited}: {failure}') from failure
 
     def hint(self, awaited: str) -> str:
         """What may explain that a response did not come: what came instead, or what the request lacks."""
         if self.phase is not _STATUS or awaited == 'send':
             return ''
-        unread = self.link.unread
-        if unread:
-            return f', after {shown(unread)}{looks_like(unread)}'
+        if unread := self.link.unread:
+            return f', after {grammar.shown(unread)}{grammar.looks_like(unread)}'
         lacks = self.request and self.request.lacks()
         return f': the request is not whole, it lacks {lacks}' if lacks else ''
 
@@ -302,12 +277,12 @@ async def send(connection: Exchange, data: bytes | bytearray | memoryview) -> No
         elif connection.phase is _OUTSIDE:
             raise connection.misused('send')
         elif connection.sending:
-            raise connection.error(LocalProtocolError, 'an earlier send is under way, failed or was cancelled')
+            raise connection.error(errors.LocalProtocolError, 'an earlier send is under way, failed or was cancelled')
         elif connection.is_over():
             connection.begin(data)
         else:
             if connection.request is None:
-                connection.request = RequestFraming()
+                connection.request = grammar.RequestFraming()
                 connection.request.whole = True
             connection.request.feed(data)
         connection.sending = True

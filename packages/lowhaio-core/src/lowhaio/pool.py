@@ -20,19 +20,9 @@ import weakref
 from collections.abc import Iterable
 from typing import Any, Self
 
-from . import exchange
+from . import errors, exchange
 from .addresses import Address, AddressInfo, Key, Origin, Target, WrapsSocket, alternated, not_addresses
 from .connecting import Race, RefusedByAllError, secure
-from .errors import (
-    ClosedError,
-    ConnectError,
-    ConnectTimeoutError,
-    LocalProtocolError,
-    LowhaioError,
-    PoolTimeoutError,
-    TLSError,
-    of_kind,
-)
 from .grammar import Framing
 from .waiting import AbandonedError, Link, WaitTimeoutError, complete, is_lost
 
@@ -69,38 +59,34 @@ def connection_pool(
         ValueError: A setting is out of range.
 
     """
-    check_integer('max', max)
-    check_integer('max_requests_per_connection', max_requests_per_connection)
-    check_integer('chunk_bytes', chunk_bytes)
-    if chunk_bytes > _CHUNK_BYTES_MAX:
-        raise ValueError(f'chunk_bytes must be at most {_CHUNK_BYTES_MAX}, not {chunk_bytes}')
-    check_seconds('max_wait_connection_seconds', max_wait_connection_seconds)
-    check_seconds('max_wait_send_recv_seconds', max_wait_send_recv_seconds)
-    check_seconds('max_idle_seconds', max_idle_seconds, zero=True)
     return Pool(
-        max,
-        max_wait_connection_seconds,
-        max_requests_per_connection,
-        max_idle_seconds,
-        max_wait_send_recv_seconds,
-        chunk_bytes,
+        checked_integer('max', max),
+        checked_seconds('max_wait_connection_seconds', max_wait_connection_seconds),
+        checked_integer('max_requests_per_connection', max_requests_per_connection),
+        checked_seconds('max_idle_seconds', max_idle_seconds, zero=True),
+        checked_seconds('max_wait_send_recv_seconds', max_wait_send_recv_seconds),
+        checked_integer('chunk_bytes', chunk_bytes, most=_CHUNK_BYTES_MAX),
     )
 
 
-def check_integer(name: str, value: object) -> None:
-    """Refuse what is not a whole number from 1."""
+def checked_integer(name: str, value: object, *, most: int | None = None) -> int:
+    """The value of a setting, which has to be a whole number from 1."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f'{name} must be an int, not {value!r}')
     if value < 1:
         raise ValueError(f'{name} must be at least 1, not {value}')
+    if most is not None and value > most:
+        raise ValueError(f'{name} must be at most {most}, not {value}')
+    return value
 
 
-def check_seconds(name: str, value: object, *, zero: bool = False) -> None:
-    """Refuse what is not a finite number of seconds."""
+def checked_seconds(name: str, value: object, *, zero: bool = False) -> float:
+    """The value of a setting, which has to be a finite number of seconds."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f'{name} must be a number of seconds, not {value!r}')
     if not 0 <= value <= sys.float_info.max or (value == 0 and not zero):
         raise ValueError(f'{name} must be a finite number of seconds {"from" if zero else "over"} 0, not {value}')
+    return value
 
 
 class Connection(exchange.Exchange):
@@ -157,7 +143,7 @@ class Connection(exchange.Exchange):
     def max_wait_send_recv_seconds(self, seconds: float) -> None:
         link = self.held('max_wait_send_recv_seconds')
         if seconds != link.wait_seconds:
-            check_seconds('max_wait_send_recv_seconds', seconds)
+            checked_seconds('max_wait_send_recv_seconds', seconds)
             link.limit(seconds)
 
     @property
@@ -171,7 +157,9 @@ class Connection(exchange.Exchange):
     async def __aenter__(self) -> Self:
         target, self._target = self._target, None
         if target is None:
-            raise of_kind(LocalProtocolError, 'this block was entered already: call pool.connection once for each')
+            raise errors.of_kind(
+                errors.LocalProtocolError, 'this block was entered already: call pool.connection once for each'
+            )
         pool = self._pool
         if not pool.usable or asyncio.get_running_loop() is not pool.loop:
             raise pool.misused()
@@ -212,8 +200,7 @@ class Pool:
         self._wait_seconds = wait_seconds
         self._chunk_bytes = chunk_bytes
         self.loop: asyncio.AbstractEventLoop
-        self._entered = False
-        self.usable = False
+        self._entered = self.usable = False
         self._links: set[Link] = set()
         self._idle: dict[Link, None] = {}
         self._origins: weakref.WeakValueDictionary[Key, Origin] = weakref.WeakValueDictionary()
@@ -226,11 +213,11 @@ class Pool:
 
     async def __aenter__(self) -> Self:
         if self._entered:
-            raise of_kind(LocalProtocolError, 'the block of this pool was entered already')
+            raise errors.of_kind(errors.LocalProtocolError, 'the block of this pool was entered already')
         loop = asyncio.get_running_loop()
         if getattr(type(loop), 'add_reader', None) in (None, asyncio.AbstractEventLoop.add_reader):
-            raise of_kind(
-                LocalProtocolError,
+            raise errors.of_kind(
+                errors.LocalProtocolError,
                 f'{type(loop).__name__} has no add_reader: run the program on asyncio.SelectorEventLoop or uvloop',
             )
         self.loop = loop
@@ -299,9 +286,9 @@ class Pool:
         if target is None or target.context is not ssl_context or target.asked != asked:
             target = self._target = Target(asked, ssl_context, self._origins)
         if max_wait_place_seconds is not None:
-            check_seconds('max_wait_place_seconds', max_wait_place_seconds)
+            checked_seconds('max_wait_place_seconds', max_wait_place_seconds)
         if max_wait_connect_seconds is not None:
-            check_seconds('max_wait_connect_seconds', max_wait_connect_seconds)
+            checked_seconds('max_wait_connect_seconds', max_wait_connect_seconds)
         return Connection(self, target, (max_wait_place_seconds, max_wait_connect_seconds))
 
     def forget(self) -> None:
@@ -313,7 +300,7 @@ class Pool:
 
     # ---- what a Connection asks for
 
-    def misused(self) -> LowhaioError:
+    def misused(self) -> errors.LowhaioError:
         """The error of a pool that is not entered, was left, or belongs to another loop."""
         if not self._entered:
             reason = 'enter the block of this pool first: async with lowhaio.connection_pool(...) as pool'
@@ -321,7 +308,7 @@ class Pool:
             reason = 'the block of this pool was left, or this is a fork of the process that entered it'
         else:
             reason = 'this pool belongs to another event loop: make one for each loop'
-        return of_kind(LocalProtocolError, reason)
+        return errors.of_kind(errors.LocalProtocolError, reason)
 
     def take_idle(self, target: Target) -> Link | None:
         """The idle connection used last of those that fit and are still silent."""
@@ -377,9 +364,9 @@ class Pool:
         try:
             link: Link | None = await self._wait(begun + seconds, turn)
         except WaitTimeoutError:
-            raise PoolTimeoutError(f'no place in {seconds} seconds: all {self._places} are taken') from None
+            raise errors.PoolTimeoutError(f'no place in {seconds} seconds: all {self._places} are taken') from None
         except AbandonedError as abandoned:
-            raise of_kind(LocalProtocolError, f'waiting for a place: {abandoned}') from None
+            raise errors.of_kind(errors.LocalProtocolError, f'waiting for a place: {abandoned}') from None
         except BaseException:
             if turn.done() and not turn.cancelled() and turn.result() not in _ENDINGS:
                 self.grant(turn.result())
@@ -447,19 +434,23 @@ class Pool:
         try:
             sock, address = await race.run(wait)
             doing = f'handshake with {address[1]}'
-            sock = await secure(self.loop, sock, target.context, target.server_name, wait)
+            # The name for TLS is "represented [...] without a trailing dot" (RFC 6066 section 3).
+            server_name = target.server_hostname and target.server_hostname.removesuffix('.')
+            sock = await secure(self.loop, sock, target.context, server_name, wait)
         except WaitTimeoutError:
             told = f' ({race.told()})' if doing == 'connecting' else ''
-            raise ConnectTimeoutError(f'{doing}: not done within {seconds} seconds{told}') from None
+            raise errors.ConnectTimeoutError(f'{doing}: not done within {seconds} seconds{told}') from None
         except AbandonedError as abandoned:
-            raise of_kind(LocalProtocolError, f'{doing}: {abandoned}') from None
+            raise errors.of_kind(errors.LocalProtocolError, f'{doing}: {abandoned}') from None
         except RefusedByAllError as refused:
-            raise ConnectError(f'no address could be connected to: {refused}') from refused.cause
+            raise errors.ConnectError(f'no address could be connected to: {refused}') from refused.cause
         except OSError as failure:
             failure.__traceback__ = None
             if getattr(failure, 'reason', None) in _NOT_TLS:
                 doing += ', which did not answer with TLS (is this a port for plain HTTP?)'
-            raise of_kind(ClosedError if is_lost(failure) else TLSError, f'{doing}: {failure}') from failure
+            raise errors.of_kind(
+                errors.ClosedError if is_lost(failure) else errors.TLSError, f'{doing}: {failure}'
+            ) from failure
         if not self.usable:
             sock.close()
             raise self.misused()

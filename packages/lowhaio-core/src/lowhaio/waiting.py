@@ -292,21 +292,18 @@ class Link:
                 self._send_deadline = self.loop.time() + self.wait_seconds
             elif self.loop.time() >= self._send_deadline:
                 raise WaitTimeoutError
+            waiter = self._send_waiter = self.loop.create_future()
+            if not self._send_needs_bytes:
+                self._watch_writable()
+            self.watch()
+            if self._timer is None:
+                self._timer = self.loop.call_at(self._send_deadline, self._on_timer)
             try:
-                outcome = await self._until_sendable()
+                outcome = await waiter
             finally:
                 self._send_waiter = None
             if outcome is WaitTimeoutError:
                 raise WaitTimeoutError
-
-    def _until_sendable(self) -> asyncio.Future[Any]:
-        waiter = self._send_waiter = self.loop.create_future()
-        if not self._send_needs_bytes:
-            self._watch_writable()
-        self.watch()
-        if self._timer is None:
-            self._timer = self.loop.call_at(self._send_deadline, self._on_timer)
-        return waiter
 
     def _watch_writable(self) -> None:
         if not self._writing:
