@@ -77,8 +77,7 @@ class Exchange:
 
     def is_over(self) -> bool:
         """Whether both messages are whole, so that what is sent next is another request."""
-        is_sent = self.request is None or self.request.whole
-        return is_sent and self.complete and self.framing is not _TUNNEL
+        return self.complete and self.framing is not _TUNNEL and (self.request is None or self.request.whole)
 
     # ---- the request
 

@@ -408,17 +408,15 @@ class Pool:
 
     async def _wait(self, deadline: float, future: asyncio.Future[Any]) -> Any:
         """Await a future until the deadline, or until the pool is left."""
-        if not self.usable:
-            raise AbandonedError('the pool was left')
-        if self.loop.time() >= deadline:
-            raise WaitTimeoutError
-        timer = self.loop.call_at(deadline, complete, future, WaitTimeoutError)
-        self._waits.add(future)
-        try:
-            result = await future
-        finally:
-            self._waits.discard(future)
-            timer.cancel()
+        result: Any = WaitTimeoutError if self.usable else AbandonedError
+        if self.usable and self.loop.time() < deadline:
+            timer = self.loop.call_at(deadline, complete, future, WaitTimeoutError)
+            self._waits.add(future)
+            try:
+                result = await future
+            finally:
+                self._waits.discard(future)
+                timer.cancel()
         if result is WaitTimeoutError:
             raise WaitTimeoutError
         if result is AbandonedError:

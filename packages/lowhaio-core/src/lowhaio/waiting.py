@@ -75,27 +75,25 @@ class Link:
         self.chunk_bytes = chunk_bytes
         self.head_bytes = self._recv_bytes = min(chunk_bytes, HEAD_BYTES)
         self.wait_seconds = wait_seconds
-        self.closed = False
 
         # What the pool keeps of it.
         self.origin = origin
         self.requests_left = requests
         self.reused = False
-        self.idle_until = 0.0  # and while it is not idle
+        self.idle_until = 0.0  # so while it is not idle
         self.idle_order = 0
         self.owner = owner
 
         # What was received: `unread` belongs to the exchange, `kept` comes after it.
         self.unread = b''
         self.kept: bytes | bytearray | None = None
-        self.drained = False
         # A socket tells of a reset once and then of a clean end, so what it raised first is what holds from then on. An
         # end is remembered as well: once a close_notify was received, only OpenSSL knows, which `silent` may not ask.
         self.failure: Exception | None = None
         self.end_is_failure: Exception | type[EndedError] | None = None
         self.bytes_sent = self.bytes_received = 0
 
-        self.reading = self._writing = False
+        self.closed = self.drained = self.reading = self._writing = False
         self._fd = sock.fileno()
         self._poll = poll
         self.recv_waiter: asyncio.Future[Any] | None = None
@@ -139,8 +137,7 @@ class Link:
                 self.recv_waiter = None
             if outcome is WaitTimeoutError:
                 raise WaitTimeoutError
-        data = self.kept
-        self.kept = None
+        data, self.kept = self.kept, None
         if not data:
             raise self.end_is_failure or EndedError
         return data if isinstance(data, bytes) else bytes(data)
@@ -161,7 +158,7 @@ class Link:
                 self.drained = True
                 return True
         try:
-            self.kept = self.sock.recv(1)
+            self.kept = sock.recv(1)
             self.bytes_received += len(self.kept)
         except _NOTHING_TO_READ:
             self.drained = True
