@@ -39,7 +39,7 @@ class WrapsSocket(Protocol):
 class Origin:
     """The idle connections that share a key. The context is kept alive, as its identity is part of the key.
 
-    `request` is the last one that was sent at once and was whole: its head, its method, and its bytes with the body. One
+    `request` is the last one that was sent at once and was whole: its head, its method, and its size with the body. One
     that begins with the same head and has as many bytes is whole too, without another look at what its head says.
     """
 

@@ -345,7 +345,7 @@ def _parts_of_a_request() -> Generator[tuple[bytes, int, str], bytes, bool]:
     if length is not None and int(length):
         yield b'', int(length), '{} bytes of its body'
     lacks = 'the end of its chunks'
-    size = int(is_chunked)
+    size = int(is_chunked)  # of the last chunk, and before the first anything but 0
     while size:
         chunk = CHUNK_LINE.fullmatch((yield b'\n', 0, lacks))
         if chunk is None:
