@@ -253,6 +253,67 @@ async def test_every_part_of_a_request(data: bytes) -> None:
         assert not await is_reused_after([data[:at]]), data[:at]
 
 
+FIRST = head(b'content-length: 2') + b'ok'
+SECOND: dict[str, tuple[BytesLike, bool]] = {
+    'the same': (FIRST, True),
+    'the same, as a bytearray': (bytearray(FIRST), True),
+    'the same, as a view': (memoryview(FIRST), True),
+    'another body of the same size': (FIRST[:-2] + b'no', True),
+    'a byte less': (FIRST[:-1], False),
+    'a byte more': (FIRST + b'!', False),
+    'only the head': (FIRST[:-2], False),
+    'another length in as many bytes': (FIRST.replace(b'length: 2', b'length: 3'), False),
+    'another name in as many bytes': (FIRST.replace(b'content-length', b'x-ntent-length'), False),
+    'another target in as many bytes': (FIRST.replace(b'POST /', b'POST *'), True),
+    'close in as many bytes': (head(b'connection:   close'), False),
+}
+
+
+@pytest.mark.parametrize(('second', 'whole'), SECOND.values(), ids=SECOND)
+async def test_a_request_like_the_last_one(second: BytesLike, whole: bool) -> None:
+    """What is known of the last request to a server holds for the next where its head and its size are the same."""
+    sizes = [len(FIRST), len(second)]
+    assert len(second) == len(FIRST) or not whole
+
+    def script(peer: Peer) -> None:
+        while sizes:
+            peer.recv_exactly(sizes.pop(0))
+            peer.send(OK)
+        for _ in peer.heads():
+            peer.send(NO_CONTENT)
+
+    async with scripted(script) as server, a_pool() as pool:
+        async with opened(pool, server) as connection:
+            await pool.send(connection, FIRST)
+            assert await response(pool, connection) == (b'200', b'ok')
+        async with opened(pool, server) as connection:
+            assert connection.reused
+            await pool.send(connection, second)
+            assert await response(pool, connection) == (b'200', b'ok')
+        async with opened(pool, server) as connection:
+            assert connection.reused is whole
+            await pool.send(connection, PROBE)
+            assert await response(pool, connection) == (b'204', b'')
+
+
+async def test_the_method_of_a_request_like_the_last_one() -> None:
+    """A response to HEAD has no body, also where the same was asked before."""
+
+    def script(peer: Peer) -> None:
+        for _ in range(3):
+            peer.until(b'\r\n\r\n')
+            peer.send(OK[:-2])
+        peer.until_closed()
+
+    async with scripted(script) as server, a_pool() as pool:
+        for reused in (False, True, True):
+            async with opened(pool, server) as connection:
+                assert connection.reused is reused
+                await pool.send(connection, head(start=b'HEAD / HTTP/1.1'))
+                assert await response(pool, connection) == (b'200', b'')
+    assert server.accepted == 1
+
+
 @pytest.mark.parametrize('pieces', [1, 2, 100])
 @pytest.mark.parametrize(('size', 'reused'), [(65536, True), (65537, False)], ids=['of', 'over'])
 async def test_heads_of_and_over_64_kib(size: int, reused: bool, pieces: int) -> None:

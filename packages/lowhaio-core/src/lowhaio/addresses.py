@@ -1,5 +1,6 @@
 """What one call of `Pool.connection` asks for: addresses to connect to, and the keys that idle connections fit by."""
 
+import itertools
 import socket
 from collections import deque
 from collections.abc import Iterable, MutableMapping
@@ -13,6 +14,9 @@ _INTERNET = (socket.AF_INET, socket.AF_INET6)
 
 AddressInfo = tuple[Any, Any, Any, Any, Any]
 """One entry of what `loop.getaddrinfo` returns: family, type, protocol, canonical name, address."""
+
+Asked = tuple[str | tuple[AddressInfo, ...], int, str | None]
+"""Address or addresses, port, `server_hostname`."""
 
 Key = tuple[object, object, int, str | None]
 """Host, port, identity of the `ssl_context`, `server_hostname`."""
@@ -33,41 +37,33 @@ class WrapsSocket(Protocol):
 
 
 class Origin:
-    """The idle connections that share a key. The context is kept alive, as its identity is part of the key."""
+    """The idle connections that share a key. The context is kept alive, as its identity is part of the key.
 
-    __slots__ = ('__weakref__', 'context', 'idle')
+    `request` is the last one that was sent at once and was whole: its head, its method, and its size with the body. One
+    that begins with the same head and has as many bytes is whole too, without another look at what its head says.
+    """
+
+    __slots__ = ('__weakref__', 'context', 'idle', 'request')
 
     def __init__(self, context: WrapsSocket) -> None:
         self.context = context
         self.idle: list[Any] = []
+        self.request = b'', b'', 0
 
 
 class Target:
     """What one call of `Pool.connection` asks for."""
 
-    __slots__ = ('context', 'entries', 'origins', 'port', 'server_hostname')
+    __slots__ = ('asked', 'context', 'entries', 'origins', 'port', 'server_hostname')
 
-    def __init__(
-        self,
-        entries: str | tuple[AddressInfo, ...],
-        port: int,
-        context: WrapsSocket,
-        server_hostname: str | None,
-        known: MutableMapping[Key, Origin],
-    ) -> None:
-        self.entries = entries
-        self.port = port
+    def __init__(self, asked: Asked, context: WrapsSocket, known: MutableMapping[Key, Origin]) -> None:
+        self.asked = asked
         self.context = context
-        self.server_hostname = server_hostname
+        self.entries, self.port, self.server_hostname = entries, port, server_hostname = asked
         if not isinstance(entries, str) and not all(map(_is_address_info, entries)):
             raise not_addresses(entries)
         hosts = (entries,) if isinstance(entries, str) else [_host(i[0], i[4]) for i in entries if i[1] == _STREAM]
         self.origins = [known.setdefault((host, port, id(context), server_hostname), Origin(context)) for host in hosts]
-
-    @property
-    def server_name(self) -> str | None:
-        """The host name for TLS: "represented [...] without a trailing dot" (RFC 6066 section 3)."""
-        return None if self.server_hostname is None else self.server_hostname.removesuffix('.')
 
     def addresses(self) -> dict[Address, Origin]:
         """What to connect to, with the key of each; refused here if it can't be connected to at all."""
@@ -142,12 +138,8 @@ def numeric_address(ip_address: str, port: int) -> Address:
 
 def alternated(addresses: Iterable[Address]) -> deque[Address]:
     """In order, but with the families taking turns (RFC 8305 section 4)."""
-    by_family: dict[int, deque[Address]] = {}
+    by_family: dict[int, list[Address]] = {}
     for address in addresses:
-        by_family.setdefault(address[0], deque()).append(address)
-    queues = list(by_family.values())
-    turns: deque[Address] = deque()
-    while queues:
-        turns.extend(queue.popleft() for queue in queues)
-        queues = [queue for queue in queues if queue]
-    return turns
+        by_family.setdefault(address[0], []).append(address)
+    turns = itertools.zip_longest(*by_family.values())
+    return deque(address for turn in turns for address in turn if address is not None)

@@ -21,6 +21,7 @@ from .waiting import complete
 ATTEMPT_DELAY_SECONDS = 0.25
 
 Wait = Callable[[asyncio.Future[Any]], Awaitable[object]]
+Prepare = Callable[[socket.socket], object]
 
 
 class RefusedByAllError(Exception):
@@ -34,12 +35,7 @@ class RefusedByAllError(Exception):
 class Race:
     """Connects to several addresses as RFC 8305 section 5 says: the first to connect wins, the others are closed."""
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        addresses: deque[Address],
-        prepare: Callable[[socket.socket], object] | None,
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, addresses: deque[Address], prepare: Prepare | None) -> None:
         self._loop = loop
         self._prepare = prepare
         self._waiting = addresses
@@ -160,11 +156,7 @@ class Race:
 
 
 async def secure(
-    loop: asyncio.AbstractEventLoop,
-    sock: socket.socket,
-    context: WrapsSocket,
-    server_hostname: str | None,
-    wait: Wait,
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, context: WrapsSocket, server_hostname: str | None, wait: Wait
 ) -> socket.socket:
     """Wrap a connected socket and do the handshake. Left in any other way, the socket is closed."""
     try:

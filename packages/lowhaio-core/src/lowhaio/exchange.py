@@ -17,33 +17,8 @@ import ssl
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any, NoReturn
 
-from .errors import (
-    ClosedError,
-    LocalProtocolError,
-    LowhaioError,
-    RemoteProtocolError,
-    TLSError,
-    TransferTimeoutError,
-    of_kind,
-)
-from .grammar import (
-    BARE_LF,
-    FOLLOWED_MAX,
-    HEAD_MAX,
-    LINE_MAX,
-    REQUEST,
-    Field,
-    Framing,
-    RefusedError,
-    RequestFraming,
-    looks_like,
-    parse_folded_headers,
-    parse_headers,
-    parse_line,
-    parse_status_line,
-    response_framing,
-    shown,
-)
+from . import errors, grammar
+from .grammar import HEAD_MAX, LINE_MAX, Field, Framing, RefusedError
 from .waiting import AbandonedError, BusyError, EndedError, Link, WaitTimeoutError, is_lost
 
 
@@ -61,32 +36,25 @@ _OUTSIDE, _IDLE, _STATUS, _HEADERS, _BODY = Phase
 _LENGTH, _CHUNKED, _CLOSE, _TUNNEL = Framing
 
 _END_OF_HEAD = b'\r\n\r\n'
+_HEAD_LAST = HEAD_MAX - len(_END_OF_HEAD)
+
+OVER: Iterator[Field] = iter(())
 
 
 class Exchange:
     """The state of one request and its response on a link that its owner lends."""
 
     __slots__ = (
-        'body_left', 'code', 'complete', 'cursor', 'framing', 'headers', 'line', 'link', 'method',
-        'persists', 'phase', 'phase_after_headers', 'received', 'request', 'reused', 'sending', 'sent',
-        'serial', 'taken',
+        'body_left', 'complete', 'cursor', 'figures', 'framing', 'headers', 'line', 'link', 'method',
+        'persists', 'phase', 'phase_after_headers', 'request', 'reused', 'sending',
     )  # fmt: skip
 
-    serial: int
-    sent: int
-    received: int
+    link: Link
+    phase: Phase
+    sending: bool
+    figures: tuple[int, int]
     headers: Iterator[Field]
     phase_after_headers: Phase
-
-    def lend(self, link: Link) -> None:
-        """Begin a block: until it is left, this exchange alone moves the link."""
-        self.link = link
-        self.reused = link.reused
-        self.phase = _IDLE
-        self.complete = False
-        self.sending = False
-        self.cursor = 0
-        link.bytes_sent = link.bytes_received = 0
 
     def held(self, name: str) -> Link:
         """The link, for an attribute that there is only inside of the block."""
@@ -98,18 +66,18 @@ class Exchange:
         """Whether another request may follow on this connection; in doubt not."""
         link = self.link
         if self.phase is not _IDLE:
-            if not self.complete or not self.persists:
+            if not self.complete or not self.persists or self.sending:
                 return False
             request = self.request
             if request is not None and (request.close or request.doubtful or not request.whole):
                 return False
-        return not self.sending and link.requests_left > 0 and link.at_rest()
+        if link.requests_left <= 0 or link.failure is not None or link.end_is_failure is not None:
+            return False
+        return not link.unread and link.kept is None and link.recv_waiter is None
 
     def is_over(self) -> bool:
         """Whether both messages are whole, so that what is sent next is another request."""
-        if not self.complete or self.framing is _TUNNEL:
-            return False
-        return self.request is None or self.request.whole
+        return self.complete and self.framing is not _TUNNEL and (self.request is None or self.request.whole)
 
     # ---- the request
 
@@ -117,30 +85,33 @@ class Exchange:
         """The first bytes of a request."""
         link = self.link
         again = self.phase is not _IDLE
-        if link.closed:
-            self.fail(AbandonedError('the pool was left'), 'send')
-        if (again or link.kept is not None or link.failure is not None) and not self.may_be_followed():
-            raise self.error(LocalProtocolError, 'this connection takes no other request: leave its block')
-        request = REQUEST.match(data, 0, FOLLOWED_MAX)
-        if request is None:
-            start = shown(bytes(data[:FOLLOWED_MAX]))
-            raise self.error(LocalProtocolError, f'a request begins with its method and a space, not with {start}')
+        if again or link.kept is not None or link.failure is not None:
+            if link.closed:
+                self.fail(AbandonedError('the pool was left'), 'send')
+            if not self.may_be_followed():
+                raise self.error(errors.LocalProtocolError, 'this connection takes no other request: leave its block')
+        head, method, size = link.origin.request
+        self.request = None
+        if len(data) != size or data[: len(head)] != head:
+            try:
+                method, end = grammar.parse_request(data)
+            except RefusedError as refused:
+                raise self.error(errors.LocalProtocolError, str(refused)) from None
+            if end:
+                link.origin.request = bytes(data[:end]), method, len(data)
+            else:
+                self.request = grammar.RequestFraming()
+                self.request.feed(data)
         if again or not link.reading:
             self.check_silence()
-        self.method, length, head_is_whole = request.groups()
-        if head_is_whole and int(length or 0) == len(data) - request.end():
-            self.request = None
-        else:
-            self.request = RequestFraming()
-            self.request.feed(data)
+        self.method = method
         link.reused = True
         link.requests_left -= 1
-        link.recv_bytes = link.head_bytes
         self.complete = False
         self.persists = True
-        self.cursor = self.taken = 0
+        self.cursor = 0
         self.phase = _STATUS
-        self.serial += 1
+        self.headers = OVER
 
     def check_silence(self) -> None:
         """What is received with no request outstanding is not a response to the next one (RFC 9112 section 9.2)."""
@@ -153,20 +124,13 @@ class Exchange:
         if link.failure is not None:
             self.fail(link.failure, 'the request')
         if not link.kept:
-            raise self.error(ClosedError, 'the server closed the connection before the request')
-        raise self.error(RemoteProtocolError, 'the server sent something before the request')
-
-    def go_on(self, data: bytes | memoryview) -> None:
-        """More bytes of the request that began."""
-        if self.request is None:
-            self.request = RequestFraming()
-            self.request.whole = True
-        self.request.feed(data)
+            raise self.error(errors.ClosedError, 'the server closed the connection before the request')
+        raise self.error(errors.RemoteProtocolError, 'the server sent something before the request')
 
     # ---- the response
 
-    async def receive_head(self) -> int:
-        """Have a whole head in `unread`; where it ends. Each byte is looked at once, however slowly they come.
+    async def receive_head(self) -> None:
+        """Have a whole head in `unread`. Each byte is looked at once, however slowly they come.
 
         What can't become a head is refused as soon as that is plain. Cancelled, nothing is lost.
         """
@@ -181,70 +145,70 @@ class Exchange:
                     raise RefusedError(f'a line of at least {length - 1} bytes, over the limit of {LINE_MAX}')
                 if newline >= 0:
                     if not line_start:
-                        parse_status_line(bytes(head[:newline]).removesuffix(b'\r'))
-                    if BARE_LF.search(head, looked):
-                        raise RefusedError(f'a line that ends in LF without CR: {shown(bytes(head))}')
+                        grammar.parse_status_line(bytes(head[:newline]).removesuffix(b'\r'))
+                    if grammar.BARE_LF.search(head, looked):
+                        raise RefusedError(f'a line that ends in LF without CR: {grammar.shown(bytes(head))}')
                     last = head.rfind(b'\n')
                     first, *lines = bytes(head[line_start : last - 1]).split(b'\r\n')
                     for line in lines if not line_start else [first, *lines]:
                         if line and not line.startswith((b' ', b'\t')):
-                            parse_line(line)
+                            grammar.parse_line(line)
                     line_start = last + 1
                 if len(head) > HEAD_MAX:
                     raise RefusedError(f'a head of at least {len(head)} bytes, over the limit of {HEAD_MAX}')
                 looked = len(head)
-                head += await link.receive()
-                end = head.find(_END_OF_HEAD, max(looked - 3, 0), HEAD_MAX)
-                if end >= 0:
-                    return end
+                head += await link.receive(link.head_bytes)
+                if head.find(_END_OF_HEAD, max(looked - 3, 0), HEAD_MAX) >= 0:
+                    return
         finally:
             link.unread = bytes(head)
 
-    def begin_response(self, received: bytes, end: int) -> None:
-        """Take a head off what was received, and apart. One that is refused stays, and is refused again."""
-        line, *lines = received[:end].split(b'\r\n')
-        minor, code = parse_status_line(line)
-        folded = False
+    def begin_response(self, head: bytes, unread: bytes) -> tuple[bytes, int]:
+        """Take a head apart, and its bytes from those unread. One that is refused stays, and is refused again."""
+        line, *lines = head.split(b'\r\n')
+        status = grammar.remembered_status.get(line) or grammar.parse_status_line(line)
+        code, _, is_bodiless = status
         try:
-            fields = parse_headers(lines)
+            fields = grammar.parse_headers(lines)
         except RefusedError:
-            fields, folded = parse_folded_headers(lines)
-        self.framing, self.body_left, persists = response_framing(self.method, code, minor, fields)
-        if not persists or folded:
+            fields, is_doubtful = grammar.parse_folded_headers(lines)
+            self.persists = self.persists and not is_doubtful
+        self.framing, self.body_left, persists = grammar.response_framing(self.method, status, fields)
+        if not persists:
             self.persists = False
-        if code.startswith(b'1') and self.framing is not _TUNNEL:
+        if is_bodiless and code < b'200' and self.framing is not _TUNNEL:
             self.phase_after_headers = _STATUS
         else:
             self.phase_after_headers = _BODY
             self.complete = self.framing is _LENGTH and not self.body_left
-            self.link.recv_bytes = self.link.chunk_bytes
         self.line = line
-        self.code = code
         self.headers = iter(fields)
-        self.cursor = self.taken + len(line) + 2
-        self.taken += end + 4
-        self.link.unread = received[end + 4 :]
+        if self.cursor:
+            self.cursor += 2  # the empty line after the headers of an interim response
+        cursor = self.cursor = self.cursor + len(line) + 2
+        self.link.unread = unread
         self.phase = _HEADERS
-        self.serial += 1
+        return code, cursor
 
     # ---- errors
 
-    def error(self, kind: type[LowhaioError], message: str) -> LowhaioError:
+    def error(self, kind: type[errors.LowhaioError], message: str) -> errors.LowhaioError:
         """An error of this kind with the figures of this exchange."""
-        sent, received = self.sent, self.received
+        sent, received = self.figures
         if self.phase is not _OUTSIDE:
             sent, received = self.link.bytes_sent, self.link.bytes_received
-        return of_kind(kind, message, bytes_sent=sent, bytes_received=received, reused=self.reused)
+        return errors.of_kind(kind, message, bytes_sent=sent, bytes_received=received, reused=self.reused)
 
-    def misused(self, function: str, cursor: int | None = None) -> LowhaioError:
+    def misused(self, function: str, cursor: int | None = None) -> errors.LowhaioError:
         """The error of a function called out of order, or with another cursor than the last one given out."""
-        if cursor is None or self.phase is _OUTSIDE or cursor == self.cursor:
-            return self.error(LocalProtocolError, f'{function} called {self.phase.value}')
-        return self.error(LocalProtocolError, f'{function} called with cursor {cursor!r}, the last was {self.cursor}')
+        how = self.phase.value
+        if cursor is not None and self.phase not in (_OUTSIDE, _IDLE) and cursor != self.cursor:
+            how = f'with cursor {cursor!r}, the last was {self.cursor}'
+        return self.error(errors.LocalProtocolError, f'{function} called {how}')
 
-    def outlived(self) -> LowhaioError:
+    def outlived(self) -> errors.LowhaioError:
         """The error of a generator that outlived its exchange: what it would receive belongs to another."""
-        return self.error(LocalProtocolError, 'the exchange of this generator is over')
+        return self.error(errors.LocalProtocolError, 'the exchange of this generator is over')
 
     def fail(self, failure: Exception, awaited: str) -> NoReturn:
         """Raise what the layer below raised as an error that says what it was for.
@@ -254,27 +218,27 @@ class Exchange:
         failure.__traceback__ = None
         if isinstance(failure, WaitTimeoutError):
             message = f'{awaited}: not a byte for {self.link.wait_seconds} seconds{self.hint(awaited)}'
-            raise self.error(TransferTimeoutError, message) from None
+            raise self.error(errors.TransferTimeoutError, message) from None
         if isinstance(failure, EndedError):
             message = f'the server closed the connection before {awaited}{self.hint(awaited)}'
-            raise self.error(ClosedError, message) from None
+            raise self.error(errors.ClosedError, message) from None
         if isinstance(failure, RefusedError):
-            raise self.error(RemoteProtocolError, str(failure)) from None
+            raise self.error(errors.RemoteProtocolError, str(failure)) from None
         if isinstance(failure, (AbandonedError, BusyError)):
-            raise self.error(LocalProtocolError, f'{awaited}: {failure}') from None
+            raise self.error(errors.LocalProtocolError, f'{awaited}: {failure}') from None
         if isinstance(failure, ssl.SSLEOFError) and awaited != 'send':
-            raise self.error(ClosedError, f'{awaited}: the TLS stream ended without close_notify') from failure
+            raise self.error(errors.ClosedError, f'{awaited}: the TLS stream ended without close_notify') from failure
         if not isinstance(failure, OSError):
             raise failure
-        raise self.error(ClosedError if is_lost(failure) else TLSError, f'{awaited}: {failure}') from failure
+        kind = errors.ClosedError if is_lost(failure) else errors.TLSError
+        raise self.error(kind, f'{awaited}: {failure}') from failure
 
     def hint(self, awaited: str) -> str:
         """What may explain that a response did not come: what came instead, or what the request lacks."""
         if self.phase is not _STATUS or awaited == 'send':
             return ''
-        unread = self.link.unread
-        if unread:
-            return f', after {shown(unread)}{looks_like(unread)}'
+        if unread := self.link.unread:
+            return f', after {grammar.shown(unread)}{grammar.looks_like(unread)}'
         lacks = self.request and self.request.lacks()
         return f': the request is not whole, it lacks {lacks}' if lacks else ''
 
@@ -312,11 +276,14 @@ async def send(connection: Exchange, data: bytes | bytearray | memoryview) -> No
         elif connection.phase is _OUTSIDE:
             raise connection.misused('send')
         elif connection.sending:
-            raise connection.error(LocalProtocolError, 'an earlier send is under way, failed or was cancelled')
+            raise connection.error(errors.LocalProtocolError, 'an earlier send is under way, failed or was cancelled')
         elif connection.is_over():
             connection.begin(data)
         else:
-            connection.go_on(data)
+            if connection.request is None:
+                connection.request = grammar.RequestFraming()
+                connection.request.whole = True
+            connection.request.feed(data)
         connection.sending = True
         link = connection.link
         try:
@@ -369,15 +336,14 @@ async def recv_status_line(connection: Exchange, cursor: int = 0) -> tuple[bytes
         raise connection.misused('recv_status_line', cursor)
     link = connection.link
     try:
-        received = link.unread = link.unread or await link.receive()
-        end = received.find(_END_OF_HEAD, 0, HEAD_MAX)
-        if end < 0:
-            end = await connection.receive_head()
-            received = link.unread
-        connection.begin_response(received, end)
+        received = link.unread = link.unread or await link.receive(link.head_bytes)
+        head, end, unread = received.partition(_END_OF_HEAD)
+        if not end or len(head) > _HEAD_LAST:
+            await connection.receive_head()
+            head, _, unread = link.unread.partition(_END_OF_HEAD)
+        return connection.begin_response(head, unread)
     except Exception as failure:
         connection.fail(failure, 'the status line')
-    return connection.code, connection.cursor
 
 
 async def recv_headers(connection: Exchange, cursor: int) -> AsyncGenerator[tuple[bytes, bytes, int], None]:
@@ -402,11 +368,11 @@ async def recv_headers(connection: Exchange, cursor: int) -> AsyncGenerator[tupl
     """
     if connection.phase is not _HEADERS or cursor != connection.cursor:
         raise connection.misused('recv_headers', cursor)
-    serial = connection.serial
-    for name, value, size, _ in connection.headers:
+    headers = connection.headers
+    for name, value, size, _ in headers:
         cursor = connection.cursor = connection.cursor + size
         yield name, value, cursor
-        if connection.serial != serial:
+        if connection.headers is not headers:
             raise connection.outlived()
     connection.phase = connection.phase_after_headers
 
@@ -436,15 +402,15 @@ async def recv_body(connection: Exchange, cursor: int) -> AsyncGenerator[bytes, 
     """
     if connection.phase is not _BODY or cursor != connection.cursor:
         raise connection.misused('recv_body', cursor)
-    serial = connection.serial
+    headers = connection.headers
     link = connection.link
     while True:
-        if connection.serial != serial:
+        if connection.headers is not headers:
             raise connection.outlived()
         if connection.complete:
             return
         try:
-            data = link.unread or await link.receive()
+            data = link.unread or await link.receive(link.chunk_bytes)
         except EndedError as ended:
             if connection.framing is _LENGTH or connection.framing is _CHUNKED:
                 connection.fail(ended, 'the end of the body')
@@ -463,6 +429,6 @@ async def recv_body(connection: Exchange, cursor: int) -> AsyncGenerator[bytes, 
             yield data
         else:
             surplus = yield data
-            if surplus is not None and connection.serial == serial and connection.framing is _CHUNKED:
+            if surplus is not None and connection.headers is headers and connection.framing is _CHUNKED:
                 connection.complete = True
                 connection.persists = connection.persists and not surplus

@@ -4,10 +4,9 @@ What RFC 9112 calls ambiguous is refused, never repaired: a `RefusedError` carri
 """
 
 import enum
-import operator
 import re
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Generator
+from typing import Any, TypeVar
 
 # RFC 9110 section 5.6.2: token = 1*tchar.
 TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -33,7 +32,7 @@ CHUNK_LINE = re.compile(rb'([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\0\r\n]*)?\r\n')
 
 # RFC 9112 section 5: field-line = field-name ":" OWS field-value OWS. "No whitespace is allowed between the field name
 # and colon" (section 5.1). "A recipient of such a bare CR MUST consider that element to be invalid" (section 2.2).
-_UNSAFE = re.compile(rb'[\0\r\n]').search
+_UNSAFE = b'\0\r\n'
 
 # How a request begins: its method, then, where the head is there whole and simple enough, Content-Length and the end.
 # Simple are header lines that say nothing of framing, and of the connection no more than keep-alive, and one
@@ -43,7 +42,7 @@ _SIMPLE_LINES = (
     rb'(?:(?!(?i:connection(?!:[ \t]*+keep-alive[ \t]*+\r\n)|content-length|transfer-encoding))'
     rb'%b++:[^\0\r\n]*+\r\n)*' % _TOKEN_CHARACTER
 )
-REQUEST = re.compile(
+_REQUEST = re.compile(
     rb'(%b++ )(?:[^\r\n]*+\r\n%b(?:(?i:content-length):[ \t]*+([0-9]{1,19})[ \t]*+\r\n%b)?(\r\n))?'
     % (_TOKEN_CHARACTER, _SIMPLE_LINES, _SIMPLE_LINES)
 )
@@ -89,14 +88,16 @@ def looks_like(received: bytes) -> str:
 Field = tuple[bytes, bytes, int, tuple[bytes, ...]]
 """Name in lower case, value, bytes of the line with its CRLF; if it matters to framing, its elements, else nothing."""
 
+Status = tuple[bytes, bool, bool]
+"""Status code, whether it is HTTP/1.0, and whether such a response has no body, whatever its headers say."""
+
 _NO_ELEMENTS: tuple[bytes, ...] = ()
-_elements_of = operator.itemgetter(3)
 
 Parsed = TypeVar('Parsed')
 
 _remembered: dict[bytes, Field] = {}
 _remembered_names: dict[bytes, bytes] = {}
-_remembered_status: dict[bytes, tuple[bytes, bytes]] = {}
+remembered_status: dict[bytes, Status] = {}
 
 
 def _remember(remembered: dict[bytes, Parsed], received: bytes, parsed: Parsed) -> Parsed:
@@ -107,24 +108,25 @@ def _remember(remembered: dict[bytes, Parsed], received: bytes, parsed: Parsed) 
     return parsed
 
 
-def parse_status_line(line: bytes) -> tuple[bytes, bytes]:
-    """The last digit of the version, and the code."""
-    known = _remembered_status.get(line)
-    if known is not None:
-        return known
+def parse_status_line(line: bytes) -> Status:
+    """What a status line (RFC 9112 section 4), without its CRLF, says."""
     parts = _STATUS_LINE.fullmatch(line)
     if parts is None:
         raise RefusedError(f'not a status line of HTTP/1.0 or HTTP/1.1: {shown(line)}{looks_like(line)}')
     if len(line) > LINE_MAX:
         raise RefusedError(f'status line of {len(line)} bytes, over the limit of {LINE_MAX}')
     minor, code = parts.groups()
-    return _remember(_remembered_status, line, (minor, code))
+    return _remember(remembered_status, line, (code, minor == b'0', code.startswith(b'1') or code in (b'204', b'304')))
 
 
 def parse_headers(lines: list[bytes]) -> list[Field]:
     """Header lines (RFC 9112 section 5) without their CRLF."""
-    remembered = _remembered.get
-    return [remembered(line) or parse_line(line) for line in lines]
+    fields: list[Any] = [*map(_remembered.get, lines)]
+    if not all(fields):
+        joined = b''.join(lines)
+        parse = _parse_safe_line if len(joined) <= LINE_MAX and _is_safe(joined) else parse_line
+        fields = [field or parse(line) for field, line in zip(fields, lines, strict=True)]
+    return fields
 
 
 def parse_folded_headers(lines: list[bytes]) -> tuple[list[Field], bool]:
@@ -152,11 +154,22 @@ def parse_folded_headers(lines: list[bytes]) -> tuple[list[Field], bool]:
 
 def parse_line(line: bytes) -> Field:
     """One header line without its CRLF."""
-    written, colon, value = line.partition(b':')
     if len(line) > LINE_MAX:
         raise RefusedError(f'header line of {len(line)} bytes, over the limit of {LINE_MAX}: {shown(line)}')
+    if not _is_safe(line):
+        raise RefusedError(f'not a header line: {shown(line)}')
+    return _parse_safe_line(line)
+
+
+def _is_safe(received: bytes) -> bool:
+    return received.translate(None, _UNSAFE) == received
+
+
+def _parse_safe_line(line: bytes) -> Field:
+    """One header line, of which length and single bytes were looked at, as that is cheaper for many lines at once."""
+    written, colon, value = line.partition(b':')
     name = _remembered_names.get(written) or _parse_name(written)
-    if not name or not colon or _UNSAFE(value):
+    if not name or not colon:
         raise RefusedError(f'not a header line: {shown(line)}')
     value = value.strip(b' \t')
     size = len(line) + 2
@@ -190,31 +203,37 @@ class Framing(enum.Enum):
 
 
 _LENGTH, _CHUNKED, _CLOSE, _TUNNEL = Framing
-_WITHOUT_BODY = (b'204', b'304')
+_HEAD, _CONNECT = b'HEAD ', b'CONNECT '
 
 
-def response_framing(method: bytes, code: bytes, minor: bytes, fields: list[Field]) -> tuple[Framing, int, bool]:
+def response_framing(method: bytes, status: Status, fields: list[Field]) -> tuple[Framing, int, bool]:
     """What ends the body, its length, and whether the connection persists (RFC 9112 sections 6.3 and 9.3)."""
+    code, is_old, is_bodiless = status
     lengths = codings = options = _NO_ELEMENTS
-    for name, _, _, elements in filter(_elements_of, fields):
+    count = 0
+    for name, _, _, elements in fields:
+        if not elements:
+            continue
         if name == b'content-length':
             lengths += elements
         elif name == b'connection':
             options += elements
         else:
             codings += elements
-        if len(lengths) + len(codings) + len(options) > FRAMING_MAX:
+        count += len(elements)
+        if count > FRAMING_MAX:
             raise RefusedError(f'more than {FRAMING_MAX} elements in the headers that frame the message')
     # "If the minor version is higher, the message is processed as one of HTTP/1.1" is what RFC 9110 section 2.5 says.
-    persists = b'close' not in options and (minor != b'0' or b'keep-alive' in options)
+    persists = b'close' not in options and (not is_old or b'keep-alive' in options)
     # The doubtful is not reused: both framings in one response, one of which may be an attacker's (section 6.1: "ought
     # to be handled as an error"), a list that others may read differently, chunked in HTTP/1.0.
-    if codings and (lengths or minor == b'0' or codings[-1] != b'chunked' or codings.count(b'chunked') != 1):
+    if codings and (lengths or is_old or codings[-1] != b'chunked' or codings.count(b'chunked') != 1):
         persists = False
-    if code == b'101' or (method == b'CONNECT ' and code.startswith(b'2')):
-        return _TUNNEL, 0, False
-    if method == b'HEAD ' or code in _WITHOUT_BODY or code.startswith(b'1'):
-        return _LENGTH, 0, persists
+    if is_bodiless or method in (_HEAD, _CONNECT):
+        if code == b'101' or (method == _CONNECT and code.startswith(b'2')):
+            return _TUNNEL, 0, False
+        if is_bodiless or method == _HEAD:
+            return _LENGTH, 0, persists
     if codings:
         # "A recipient MUST parse and ignore a reasonable number of empty list elements" (RFC 9110 section 5.6.1.2).
         is_chunked = next(filter(None, reversed(codings)), b'') == b'chunked'
@@ -224,14 +243,20 @@ def response_framing(method: bytes, code: bytes, minor: bytes, fields: list[Fiel
     # "If a message is received without Transfer-Encoding and with an invalid Content-Length header field, then the
     # message framing is invalid", unless it is a list of one valid value repeated (RFC 9112 section 6.3).
     first = lengths[0]
-    if not is_content_length(first) or lengths.count(first) != len(lengths):
+    if not first.isdigit() or len(first) > _LENGTH_DIGITS_MAX or lengths.count(first) != len(lengths):
         raise RefusedError(f'Content-Length is {shown(b", ".join(lengths))}')
     return _LENGTH, int(first), persists
 
 
-def is_content_length(value: bytes) -> bool:
-    """Content-Length = 1*DIGIT (RFC 9110 section 8.6)."""
-    return value.isdigit() and len(value) <= _LENGTH_DIGITS_MAX
+def parse_request(data: bytes | memoryview) -> tuple[bytes, int]:
+    """The method of a request and the space after it, and where its head ends if all is there and simple, else 0."""
+    request = _REQUEST.match(data, 0, FOLLOWED_MAX)
+    if request is None:
+        start = shown(bytes(data[:FOLLOWED_MAX]))
+        raise RefusedError(f'a request begins with its method and a space, not with {start}')
+    method, length, head_is_whole = request.groups()
+    is_whole = head_is_whole and int(length or 0) == len(data) - request.end()
+    return method, request.end() if is_whole else 0
 
 
 class RequestFraming:
@@ -242,17 +267,13 @@ class RequestFraming:
     followed is `doubtful`, and its connection is not reused.
     """
 
-    __slots__ = ('_chunked', '_end', '_left', '_next', '_part', 'close', 'doubtful', 'whole')
+    __slots__ = ('_end', '_lacks', '_left', '_part', '_parts', 'close', 'doubtful', 'whole')
 
     def __init__(self) -> None:
-        self.whole = False
-        self.close = False
-        self.doubtful = False
+        self.whole = self.close = self.doubtful = False
         self._part = bytearray()
-        self._end = b'\r\n\r\n'
-        self._next: Callable[[RequestFraming, bytes], None] = RequestFraming._head
-        self._chunked = False
-        self._left = 0
+        self._parts = _parts_of_a_request()
+        self._end, self._left, self._lacks = next(self._parts)
 
     def feed(self, data: bytes | memoryview) -> None:
         """Take note of more bytes of the request."""
@@ -264,17 +285,14 @@ class RequestFraming:
                 skipped = min(self._left, len(view))
                 self._left -= skipped
                 view = view[skipped:]
-                self.whole = not self._left and not self._chunked
+                if not self._left:
+                    self._go_on(b'')
             else:
                 view = self._collect(view)
 
     def lacks(self) -> str:
         """What is still to be sent, for a message; nothing where the request is whole or could not be followed."""
-        if self.whole or self.doubtful:
-            return ''
-        if self._chunked:
-            return 'the end of its chunks'
-        return f'{self._left} bytes of its body' if self._left else 'the empty line after its headers'
+        return '' if self.whole or self.doubtful else self._lacks.format(self._left)
 
     def _collect(self, view: memoryview) -> memoryview:
         """Take what belongs to the head, or to a line between chunks."""
@@ -288,47 +306,55 @@ class RequestFraming:
             return view[_COLLECTED_AT_ONCE:]
         whole = bytes(part[:end])
         part.clear()
-        self._next(self, whole)
+        self._go_on(whole)
         return view[end - before :]
 
-    def _head(self, head: bytes) -> None:
-        start, _, block = head[:-4].partition(b'\r\n')
+    def _go_on(self, part: bytes) -> None:
         try:
-            fields = parse_headers(block.split(b'\r\n')) if block else []
+            self._end, self._left, self._lacks = self._parts.send(part)
+        except StopIteration as end:
+            self.whole, self.close = True, end.value
         except RefusedError:
-            fields = []
             self.doubtful = True
-        length: bytes | None = None
-        for name, value, _, elements in fields:
-            if name == b'connection':
-                self.close = self.close or b'close' in elements
-            elif name == b'content-length':
-                self.doubtful = self.doubtful or not is_content_length(value) or length not in (None, value)
-                length = value
-            elif elements:
-                self.doubtful = self.doubtful or self._chunked or elements != (b'chunked',)
-                self._chunked = True
-        # "Transfer-Encoding was added in HTTP/1.1." In HTTP/1.0 a server takes it for a fault (RFC 9112 section 6.1).
-        chunked_alone = length is None and start.endswith(b' HTTP/1.1')
-        if b'\r' in start or b'\n' in start or (self._chunked and not chunked_alone):
-            self.doubtful = True
-        elif self._chunked:
-            self._end = b'\n'
-            self._next = RequestFraming._chunk_size
-        elif not self.doubtful:
-            self._left = int(length or 0)
-            self.whole = not self._left
 
-    def _chunk_size(self, line: bytes) -> None:
-        chunk = CHUNK_LINE.fullmatch(line)
-        size = int(chunk[1], 16) if chunk else 0
-        self.doubtful = chunk is None
-        self._left = size
-        self._next = RequestFraming._chunk_end if size else RequestFraming._trailer
 
-    def _chunk_end(self, line: bytes) -> None:
-        self.doubtful = line != b'\r\n'
-        self._next = RequestFraming._chunk_size
+def _parts_of_a_request() -> Generator[tuple[bytes, int, str], bytes, bool]:
+    """The parts of a request: what each ends with, or how many bytes it has, and what is lacking until it was sent.
 
-    def _trailer(self, line: bytes) -> None:
-        self.whole = line == b'\r\n'
+    Is sent each that ends with something, and returns whether the request asks to close the connection.
+    """
+    head = yield b'\r\n\r\n', 0, 'the empty line after its headers'
+    start, *lines = head[:-4].split(b'\r\n')
+    is_closing = is_chunked = False
+    length: bytes | None = None
+    for name, value, _, elements in parse_headers(lines):
+        if name == b'connection':
+            is_closing = is_closing or b'close' in elements
+        elif name == b'content-length':
+            if not value.isdigit() or len(value) > _LENGTH_DIGITS_MAX or length not in (None, value):
+                raise RefusedError
+            length = value
+        elif elements:
+            if is_chunked or elements != (b'chunked',):
+                raise RefusedError
+            is_chunked = True
+    # "Transfer-Encoding was added in HTTP/1.1." In HTTP/1.0 a server takes it for a fault (RFC 9112 section 6.1).
+    chunked_alone = length is None and start.endswith(b' HTTP/1.1')
+    if b'\r' in start or b'\n' in start or (is_chunked and not chunked_alone):
+        raise RefusedError
+    if length is not None and int(length):
+        yield b'', int(length), '{} bytes of its body'
+    lacks = 'the end of its chunks'
+    size = int(is_chunked)  # of the last chunk, and before the first anything but 0
+    while size:
+        chunk = CHUNK_LINE.fullmatch((yield b'\n', 0, lacks))
+        if chunk is None:
+            raise RefusedError
+        size = int(chunk[1], 16)
+        if size:
+            yield b'', size, lacks
+            if (yield b'\n', 0, lacks) != b'\r\n':
+                raise RefusedError
+    while is_chunked and (yield b'\n', 0, lacks) != b'\r\n':
+        pass
+    return is_closing

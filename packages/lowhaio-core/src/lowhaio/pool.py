@@ -18,26 +18,15 @@ import socket
 import sys
 import weakref
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Any, Self
 
-from . import exchange
+from . import errors, exchange
 from .addresses import Address, AddressInfo, Key, Origin, Target, WrapsSocket, alternated, not_addresses
 from .connecting import Race, RefusedByAllError, secure
-from .errors import (
-    ClosedError,
-    ConnectError,
-    ConnectTimeoutError,
-    LocalProtocolError,
-    LowhaioError,
-    PoolTimeoutError,
-    TLSError,
-    of_kind,
-)
 from .grammar import Framing
 from .waiting import AbandonedError, Link, WaitTimeoutError, complete, is_lost
 
-_OUTSIDE = exchange.Phase.OUTSIDE
+_OUTSIDE, _IDLE, _, _HEADERS, _BODY = exchange.Phase
 _ENDINGS = (WaitTimeoutError, AbandonedError)
 _NOT_TLS = ('WRONG_VERSION_NUMBER', 'RECORD_LAYER_FAILURE')  # how versions of OpenSSL call it
 _CHUNK_BYTES_MAX = 2**31 - 1  # what OpenSSL takes for the size of a receive
@@ -70,38 +59,34 @@ def connection_pool(
         ValueError: A setting is out of range.
 
     """
-    check_integer('max', max)
-    check_integer('max_requests_per_connection', max_requests_per_connection)
-    check_integer('chunk_bytes', chunk_bytes)
-    if chunk_bytes > _CHUNK_BYTES_MAX:
-        raise ValueError(f'chunk_bytes must be at most {_CHUNK_BYTES_MAX}, not {chunk_bytes}')
-    check_seconds('max_wait_connection_seconds', max_wait_connection_seconds)
-    check_seconds('max_wait_send_recv_seconds', max_wait_send_recv_seconds)
-    check_seconds('max_idle_seconds', max_idle_seconds, zero=True)
     return Pool(
-        max,
-        max_wait_connection_seconds,
-        max_requests_per_connection,
-        max_idle_seconds,
-        max_wait_send_recv_seconds,
-        chunk_bytes,
+        checked_integer('max', max),
+        checked_seconds('max_wait_connection_seconds', max_wait_connection_seconds),
+        checked_integer('max_requests_per_connection', max_requests_per_connection),
+        checked_seconds('max_idle_seconds', max_idle_seconds, zero=True),
+        checked_seconds('max_wait_send_recv_seconds', max_wait_send_recv_seconds),
+        checked_integer('chunk_bytes', chunk_bytes, most=_CHUNK_BYTES_MAX),
     )
 
 
-def check_integer(name: str, value: object) -> None:
-    """Refuse what is not a whole number from 1."""
+def checked_integer(name: str, value: object, *, most: int | None = None) -> int:
+    """The value of a setting, which has to be a whole number from 1."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f'{name} must be an int, not {value!r}')
     if value < 1:
         raise ValueError(f'{name} must be at least 1, not {value}')
+    if most is not None and value > most:
+        raise ValueError(f'{name} must be at most {most}, not {value}')
+    return value
 
 
-def check_seconds(name: str, value: object, *, zero: bool = False) -> None:
-    """Refuse what is not a finite number of seconds."""
+def checked_seconds(name: str, value: object, *, zero: bool = False) -> float:
+    """The value of a setting, which has to be a finite number of seconds."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f'{name} must be a number of seconds, not {value!r}')
     if not 0 <= value <= sys.float_info.max or (value == 0 and not zero):
         raise ValueError(f'{name} must be a finite number of seconds {"from" if zero else "over"} 0, not {value}')
+    return value
 
 
 class Connection(exchange.Exchange):
@@ -114,16 +99,15 @@ class Connection(exchange.Exchange):
 
     """
 
-    __slots__ = ('_pool', '_target', 'connect_seconds', 'place_seconds')
+    __slots__ = ('_pool', '_seconds', '_target')
 
-    def __init__(self, pool: 'Pool', target: Target) -> None:
+    def __init__(self, pool: 'Pool', target: Target, seconds: tuple[float | None, float | None]) -> None:
         self.phase = _OUTSIDE
-        self.serial = self.sent = self.received = 0
+        self.figures = 0, 0
         self.reused = False
         self._pool = pool
         self._target: Target | None = target
-        self.place_seconds: float | None = None
-        self.connect_seconds: float | None = None
+        self._seconds = seconds
 
     @property
     def chunked(self) -> bool:
@@ -132,7 +116,7 @@ class Connection(exchange.Exchange):
         False where there is no body, whatever the headers say: after `HEAD`, 204 and 304. Raises `LocalProtocolError`
         before the end of the headers.
         """
-        if self.phase is not exchange.Phase.BODY:
+        if self.phase is not _BODY:
             raise self.misused('chunked')
         return self.framing is Framing.CHUNKED
 
@@ -142,7 +126,7 @@ class Connection(exchange.Exchange):
 
         Raises `LocalProtocolError` before one was received.
         """
-        if self.phase not in (exchange.Phase.HEADERS, exchange.Phase.BODY):
+        if self.phase not in (_HEADERS, _BODY):
             raise self.misused('status_line')
         return self.line
 
@@ -159,7 +143,7 @@ class Connection(exchange.Exchange):
     def max_wait_send_recv_seconds(self, seconds: float) -> None:
         link = self.held('max_wait_send_recv_seconds')
         if seconds != link.wait_seconds:
-            check_seconds('max_wait_send_recv_seconds', seconds)
+            checked_seconds('max_wait_send_recv_seconds', seconds)
             link.limit(seconds)
 
     @property
@@ -173,22 +157,28 @@ class Connection(exchange.Exchange):
     async def __aenter__(self) -> Self:
         target, self._target = self._target, None
         if target is None:
-            raise of_kind(LocalProtocolError, 'this block was entered already: call pool.connection once for each')
+            raise errors.of_kind(
+                errors.LocalProtocolError, 'this block was entered already: call pool.connection once for each'
+            )
         pool = self._pool
         if not pool.usable or asyncio.get_running_loop() is not pool.loop:
             raise pool.misused()
-        self.lend(pool.take_idle(target) or await pool.acquire(target, self.place_seconds, self.connect_seconds))
+        link = self.link = pool.take_idle(target) or await pool.acquire(target, *self._seconds)
+        link.bytes_sent = link.bytes_received = 0
+        self.reused = link.reused
+        self.phase = _IDLE
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         link = self.link
-        reusable = self.may_be_followed()
+        is_reusable = self.may_be_followed()
         self.phase = _OUTSIDE
-        self.serial += 1
-        self.sent, self.received = link.bytes_sent, link.bytes_received
-        self._pool.reclaim(link, reusable)
+        self.headers = exchange.OVER
+        self.figures = link.bytes_sent, link.bytes_received
+        if is_reusable:
+            self._pool.grant(link)
+        else:
+            self._pool.drop(link)
 
 
 class Pool:
@@ -200,14 +190,9 @@ class Pool:
     recv_body = staticmethod(exchange.recv_body)
 
     def __init__(
-        self,
-        places: int,
-        connect_seconds: float,
-        requests: int,
-        idle_seconds: float,
-        wait_seconds: float,
+        self, places: int, connect_seconds: float, requests: int, idle_seconds: float, wait_seconds: float,
         chunk_bytes: int,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._places = self._free = places
         self._connect_seconds = connect_seconds
         self._requests = requests
@@ -215,8 +200,7 @@ class Pool:
         self._wait_seconds = wait_seconds
         self._chunk_bytes = chunk_bytes
         self.loop: asyncio.AbstractEventLoop
-        self._entered = False
-        self.usable = False
+        self._entered = self.usable = False
         self._links: set[Link] = set()
         self._idle: dict[Link, None] = {}
         self._origins: weakref.WeakValueDictionary[Key, Origin] = weakref.WeakValueDictionary()
@@ -229,11 +213,11 @@ class Pool:
 
     async def __aenter__(self) -> Self:
         if self._entered:
-            raise of_kind(LocalProtocolError, 'the block of this pool was entered already')
+            raise errors.of_kind(errors.LocalProtocolError, 'the block of this pool was entered already')
         loop = asyncio.get_running_loop()
         if getattr(type(loop), 'add_reader', None) in (None, asyncio.AbstractEventLoop.add_reader):
-            raise of_kind(
-                LocalProtocolError,
+            raise errors.of_kind(
+                errors.LocalProtocolError,
                 f'{type(loop).__name__} has no add_reader: run the program on asyncio.SelectorEventLoop or uvloop',
             )
         self.loop = loop
@@ -241,9 +225,7 @@ class Pool:
         _entered.add(self)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.usable = False
         if self._idle_timer is not None:
             self._idle_timer.cancel()
@@ -300,23 +282,14 @@ class Pool:
             entries = ip_address if isinstance(ip_address, str) else tuple(ip_address)
         except TypeError:
             raise not_addresses(ip_address) from None
-        target = self._target
-        if (
-            target is None
-            or target.context is not ssl_context
-            or target.entries != entries
-            or target.port != port
-            or target.server_hostname != server_hostname
-        ):
-            target = self._target = Target(entries, port, ssl_context, server_hostname, self._origins)
-        connection = Connection(self, target)
+        target, asked = self._target, (entries, port, server_hostname)
+        if target is None or target.context is not ssl_context or target.asked != asked:
+            target = self._target = Target(asked, ssl_context, self._origins)
         if max_wait_place_seconds is not None:
-            check_seconds('max_wait_place_seconds', max_wait_place_seconds)
-            connection.place_seconds = max_wait_place_seconds
+            checked_seconds('max_wait_place_seconds', max_wait_place_seconds)
         if max_wait_connect_seconds is not None:
-            check_seconds('max_wait_connect_seconds', max_wait_connect_seconds)
-            connection.connect_seconds = max_wait_connect_seconds
-        return connection
+            checked_seconds('max_wait_connect_seconds', max_wait_connect_seconds)
+        return Connection(self, target, (max_wait_place_seconds, max_wait_connect_seconds))
 
     def forget(self) -> None:
         """In a fork of the process: leave the connections, the loop and the places to the process that entered."""
@@ -327,7 +300,7 @@ class Pool:
 
     # ---- what a Connection asks for
 
-    def misused(self) -> LowhaioError:
+    def misused(self) -> errors.LowhaioError:
         """The error of a pool that is not entered, was left, or belongs to another loop."""
         if not self._entered:
             reason = 'enter the block of this pool first: async with lowhaio.connection_pool(...) as pool'
@@ -335,23 +308,22 @@ class Pool:
             reason = 'the block of this pool was left, or this is a fork of the process that entered it'
         else:
             reason = 'this pool belongs to another event loop: make one for each loop'
-        return of_kind(LocalProtocolError, reason)
+        return errors.of_kind(errors.LocalProtocolError, reason)
 
     def take_idle(self, target: Target) -> Link | None:
         """The idle connection used last of those that fit and are still silent."""
-        while self._idle:
+        while True:
             newest: Link | None = None
             for origin in target.origins:
                 if origin.idle and (newest is None or origin.idle[-1].idle_order > newest.idle_order):
                     newest = origin.idle[-1]
             if newest is None:
                 return None
+            until = newest.idle_until
             self._take_out(newest)
-            if newest.idle_until > self.loop.time() and newest.silent():
+            if until > self.loop.time() and newest.silent():
                 return newest
-            self._close(newest)
-            self._grant(None)
-        return None
+            self.drop(newest)
 
     async def acquire(self, target: Target, place_seconds: float | None, connect_seconds: float | None) -> Link:
         """Wait for a place, and open a connection if it comes without one."""
@@ -367,22 +339,13 @@ class Pool:
                 return await self._open(addresses, target, begun, self._connect_seconds)
             return await self._open(addresses, target, self.loop.time(), connect_seconds)
         except BaseException:
-            self._grant(None)
+            self.grant(None)
             raise
 
-    def reclaim(self, link: Link, reusable: bool) -> None:
-        """The end of a block."""
-        if not self.usable:
-            return
-        if link.wait_seconds is not self._wait_seconds:
-            link.limit(self._wait_seconds)
-        if not reusable:
-            self._close(link)
-            self._grant(None)
-        elif self._queue:
-            self._grant(link)
-        else:
-            self._make_idle(link)
+    def drop(self, link: Link) -> None:
+        """Close a connection, and give its place on."""
+        self._close(link)
+        self.grant(None)
 
     # ---- places
 
@@ -401,12 +364,12 @@ class Pool:
         try:
             link: Link | None = await self._wait(begun + seconds, turn)
         except WaitTimeoutError:
-            raise PoolTimeoutError(f'no place in {seconds} seconds: all {self._places} are taken') from None
+            raise errors.PoolTimeoutError(f'no place in {seconds} seconds: all {self._places} are taken') from None
         except AbandonedError as abandoned:
-            raise of_kind(LocalProtocolError, f'waiting for a place: {abandoned}') from None
+            raise errors.of_kind(errors.LocalProtocolError, f'waiting for a place: {abandoned}') from None
         except BaseException:
             if turn.done() and not turn.cancelled() and turn.result() not in _ENDINGS:
-                self._grant(turn.result())
+                self.grant(turn.result())
             raise
         finally:
             self._queue.pop(turn, None)
@@ -415,8 +378,10 @@ class Pool:
             return None
         return link
 
-    def _grant(self, link: Link | None) -> None:
+    def grant(self, link: Link | None) -> None:
         """Give a place, with a connection or without, to whoever waits longest; else keep it."""
+        if link is not None and link.wait_seconds is not self._wait_seconds:
+            link.limit(self._wait_seconds)
         while self._queue:
             turn = next(iter(self._queue))
             target = self._queue.pop(turn)
@@ -427,24 +392,31 @@ class Pool:
                 link = None
             turn.set_result(link)
             return
-        if link is None or not self.usable:
+        if link is None or not self.usable or not self._idle_seconds:
+            if link is not None:
+                self._close(link)
             self._free += 1
-        else:
-            self._make_idle(link)
+            return
+        link.idle_until = self.loop.time() + self._idle_seconds
+        link.idle_order = self._idle_order = self._idle_order + 1
+        self._idle[link] = None
+        link.origin.idle.append(link)
+        if not link.reading:
+            link.watch()
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_at(link.idle_until, self._on_idle_timer)
 
     async def _wait(self, deadline: float, future: asyncio.Future[Any]) -> Any:
         """Await a future until the deadline, or until the pool is left."""
-        if not self.usable:
-            raise AbandonedError('the pool was left')
-        if self.loop.time() >= deadline:
-            raise WaitTimeoutError
-        timer = self.loop.call_at(deadline, complete, future, WaitTimeoutError)
-        self._waits.add(future)
-        try:
-            result = await future
-        finally:
-            self._waits.discard(future)
-            timer.cancel()
+        result: Any = WaitTimeoutError if self.usable else AbandonedError
+        if self.usable and self.loop.time() < deadline:
+            timer = self.loop.call_at(deadline, complete, future, WaitTimeoutError)
+            self._waits.add(future)
+            try:
+                result = await future
+            finally:
+                self._waits.discard(future)
+                timer.cancel()
         if result is WaitTimeoutError:
             raise WaitTimeoutError
         if result is AbandonedError:
@@ -460,19 +432,23 @@ class Pool:
         try:
             sock, address = await race.run(wait)
             doing = f'handshake with {address[1]}'
-            sock = await secure(self.loop, sock, target.context, target.server_name, wait)
+            # The name for TLS is "represented [...] without a trailing dot" (RFC 6066 section 3).
+            server_name = target.server_hostname and target.server_hostname.removesuffix('.')
+            sock = await secure(self.loop, sock, target.context, server_name, wait)
         except WaitTimeoutError:
             told = f' ({race.told()})' if doing == 'connecting' else ''
-            raise ConnectTimeoutError(f'{doing}: not done within {seconds} seconds{told}') from None
+            raise errors.ConnectTimeoutError(f'{doing}: not done within {seconds} seconds{told}') from None
         except AbandonedError as abandoned:
-            raise of_kind(LocalProtocolError, f'{doing}: {abandoned}') from None
+            raise errors.of_kind(errors.LocalProtocolError, f'{doing}: {abandoned}') from None
         except RefusedByAllError as refused:
-            raise ConnectError(f'no address could be connected to: {refused}') from refused.cause
+            raise errors.ConnectError(f'no address could be connected to: {refused}') from refused.cause
         except OSError as failure:
             failure.__traceback__ = None
             if getattr(failure, 'reason', None) in _NOT_TLS:
                 doing += ', which did not answer with TLS (is this a port for plain HTTP?)'
-            raise of_kind(ClosedError if is_lost(failure) else TLSError, f'{doing}: {failure}') from failure
+            raise errors.of_kind(
+                errors.ClosedError if is_lost(failure) else errors.TLSError, f'{doing}: {failure}'
+            ) from failure
         if not self.usable:
             sock.close()
             raise self.misused()
@@ -487,23 +463,8 @@ class Pool:
 
     # ---- idle connections
 
-    def _make_idle(self, link: Link) -> None:
-        if not self._idle_seconds:
-            self._close(link)
-            self._free += 1
-            return
-        link.idle_until = self.loop.time() + self._idle_seconds
-        link.idle = True
-        link.idle_order = self._idle_order = self._idle_order + 1
-        self._idle[link] = None
-        link.origin.idle.append(link)
-        if not link.reading:
-            link.watch()
-        if self._idle_timer is None:
-            self._idle_timer = self.loop.call_at(link.idle_until, self._on_idle_timer)
-
     def _take_out(self, link: Link) -> None:
-        link.idle = False
+        link.idle_until = 0.0
         del self._idle[link]
         idle = link.origin.idle
         if idle[-1] is link:
@@ -515,8 +476,7 @@ class Pool:
         """Something can be received from an idle link."""
         if not link.silent():
             self._take_out(link)
-            self._close(link)
-            self._grant(None)
+            self.drop(link)
 
     def _on_idle_timer(self) -> None:
         self._idle_timer = None
@@ -527,8 +487,7 @@ class Pool:
                 self._idle_timer = self.loop.call_at(oldest.idle_until, self._on_idle_timer)
                 return
             self._take_out(oldest)
-            self._close(oldest)
-            self._grant(None)
+            self.drop(oldest)
 
 
 _entered: weakref.WeakSet[Pool] = weakref.WeakSet()

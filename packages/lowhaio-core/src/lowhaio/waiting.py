@@ -33,9 +33,6 @@ HEAD_BYTES = 65536
 # read nothing of it yet, and what was sent is known.
 TLS_RECORD_BYTES = 16384
 
-_READ = 0
-_WRITE = 1
-
 _NOTHING_TO_READ = (BlockingIOError, ssl.SSLWantReadError)
 _NO_ROOM_TO_WRITE = (BlockingIOError, ssl.SSLWantWriteError)
 
@@ -60,11 +57,11 @@ class Link:
     """One connected socket, its TLS included, and the bytes received from it that nobody took yet."""
 
     __slots__ = (
-        '_calls', '_fd', '_poll', '_recv_deadline', '_recv_needs', '_recv_waiter', '_send_deadline',
-        '_send_needs', '_send_waiter', '_timer', '_writing', 'bytes_received', 'bytes_sent', 'chunk_bytes',
-        'closed', 'drained', 'end_is_failure', 'failure', 'head_bytes', 'idle', 'idle_order', 'idle_until',
-        'kept', 'loop', 'origin', 'owner', 'reading', 'recv_bytes', 'requests_left', 'reused', 'send_bytes',
-        'sock', 'sock_recv', 'sock_send', 'unread', 'wait_seconds',
+        '_calls', '_fd', '_poll', '_recv_bytes', '_recv_deadline', '_recv_needs_room', '_send_deadline',
+        '_send_needs_bytes', '_send_waiter', '_timer', '_writing', 'bytes_received', 'bytes_sent', 'chunk_bytes',
+        'closed', 'drained', 'end_is_failure', 'failure', 'head_bytes', 'idle_order', 'idle_until',
+        'kept', 'loop', 'origin', 'owner', 'reading', 'recv_waiter', 'requests_left', 'reused', 'send_bytes',
+        'sock', 'unread', 'wait_seconds',
     )  # fmt: skip
 
     def __init__(
@@ -73,111 +70,95 @@ class Link:
     ) -> None:  # fmt: skip
         self.loop = loop
         self.sock = sock
-        self.sock_recv = sock.recv
-        self.sock_send = sock.send
         # Whatever hands bytes on to an SSLSocket may tell as little of them as the SSLSocket does.
         self.send_bytes = sys.maxsize if getattr(type(sock), 'send', None) is socket.socket.send else TLS_RECORD_BYTES
-        self.chunk_bytes = self.recv_bytes = chunk_bytes
-        self.head_bytes = min(chunk_bytes, HEAD_BYTES)
+        self.chunk_bytes = chunk_bytes
+        self.head_bytes = self._recv_bytes = min(chunk_bytes, HEAD_BYTES)
         self.wait_seconds = wait_seconds
-        self.closed = False
 
         # What the pool keeps of it.
         self.origin = origin
         self.requests_left = requests
         self.reused = False
-        self.idle_until = 0.0
-        self.idle = False
+        self.idle_until = 0.0  # so while it is not idle
         self.idle_order = 0
         self.owner = owner
 
         # What was received: `unread` belongs to the exchange, `kept` comes after it.
         self.unread = b''
         self.kept: bytes | bytearray | None = None
-        self.drained = False
         # A socket tells of a reset once and then of a clean end, so what it raised first is what holds from then on. An
         # end is remembered as well: once a close_notify was received, only OpenSSL knows, which `silent` may not ask.
         self.failure: Exception | None = None
         self.end_is_failure: Exception | type[EndedError] | None = None
-        self.bytes_sent = 0
-        self.bytes_received = 0
+        self.bytes_sent = self.bytes_received = 0
 
-        self.reading = False
-        self._writing = False
+        self.closed = self.drained = self.reading = self._writing = False
         self._fd = sock.fileno()
         self._poll = poll
-        self._recv_waiter: asyncio.Future[Any] | None = None
-        self._recv_needs = _READ
-        self._recv_deadline = 0.0
+        self.recv_waiter: asyncio.Future[Any] | None = None
         self._send_waiter: asyncio.Future[Any] | None = None
-        self._send_needs = _WRITE
-        self._send_deadline = 0.0
+        self._recv_needs_room = self._send_needs_bytes = False
+        self._recv_deadline = self._send_deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._calls = 0
 
     # ---- receiving
 
-    async def receive(self) -> bytes:
-        """The next bytes, at most `recv_bytes` of them.
+    async def receive(self, size: int) -> bytes:
+        """The next bytes: at most `size` of them, or what was kept.
 
         Raises `EndedError` at the end of the stream, what the socket raised, `WaitTimeoutError` after `wait_seconds`
         without a byte, and `BusyError` where another task waits in here. Cancelling it loses no byte.
         """
-        if self._recv_waiter is not None:
+        if self.recv_waiter is not None:
             raise BusyError('another task is receiving')
+        self._recv_bytes = size
         while self.kept is None:
             if self.failure is not None:
                 raise self.failure
             if not self.drained and self._calls < CALLS_PER_TURN:
                 self._calls += 1
-                self.kept = self._try_receive(self.recv_bytes)
+                self.kept = self._try_receive(size)
                 continue
             loop = self.loop
-            waiter = self._recv_waiter = loop.create_future()
+            waiter = self.recv_waiter = loop.create_future()
             self._calls = 0
             self._recv_deadline = loop.time() + self.wait_seconds
             if not self.drained:
                 loop.call_soon(complete, waiter)
-            elif self._recv_needs == _WRITE:
-                self._watch_writable()
-            elif not self.reading:
+            elif not self.reading and not self._recv_needs_room:
                 self.watch()
             if self._timer is None:
                 self._timer = loop.call_at(self._recv_deadline, self._on_timer)
             try:
                 outcome = await waiter
             finally:
-                self._recv_waiter = None
+                self.recv_waiter = None
             if outcome is WaitTimeoutError:
                 raise WaitTimeoutError
-        data = self.kept
-        self.kept = None
+        data, self.kept = self.kept, None
         if not data:
             raise self.end_is_failure or EndedError
         return data if isinstance(data, bytes) else bytes(data)
 
-    def at_rest(self) -> bool:
-        """Whether every byte received was taken, nothing failed, and nobody waits to receive."""
-        if self.failure is not None or self.end_is_failure is not None:
-            return False
-        return not self.unread and self.kept is None and self._recv_waiter is None
-
     def silent(self) -> bool:
-        """Of a link at rest: whether there is nothing to receive. If there is, the link is of no more use.
+        """Of a link all whose bytes were taken: whether there is nothing to receive. If there is, it is of no more use.
 
         The kernel is asked first, as a receive takes longer to say that it would block. Where OpenSSL holds bytes, or
         what wraps the socket might, that does not tell.
         """
         sock = self.sock
         if self.send_bytes > TLS_RECORD_BYTES or (type(sock) is ssl.SSLSocket and not sock.pending()):
-            self._poll.register(self._fd, select.POLLIN)
-            told = self._poll.poll(0)
-            self._poll.unregister(self._fd)
+            poll = self._poll
+            poll.register(self._fd, select.POLLIN)
+            told = poll.poll(0)
+            poll.unregister(self._fd)
             if not told:
                 self.drained = True
                 return True
         try:
-            self.kept = self.sock_recv(1)
+            self.kept = sock.recv(1)
             self.bytes_received += len(self.kept)
         except _NOTHING_TO_READ:
             self.drained = True
@@ -195,13 +176,14 @@ class Link:
     def _try_receive(self, size: int) -> bytes | None:
         """Receive without waiting; None where nothing is there yet, or never will be: then `failure` says why."""
         try:
-            data = self.sock_recv(size)
+            data = self.sock.recv(size)
         except _NOTHING_TO_READ:
-            self._recv_needs = _READ
+            self._recv_needs_room = False
             self.drained = True
             return None
         except ssl.SSLWantWriteError:
-            self._recv_needs = _WRITE
+            self._recv_needs_room = True
+            self._watch_writable()
             self.drained = True
             return None
         except Exception as failure:
@@ -217,34 +199,30 @@ class Link:
         return data
 
     def _on_readable(self) -> None:
-        if self._send_needs == _READ:
+        if self._send_needs_bytes:
             self._wake_sender()
-        receiver = self._recv_waiter
-        waiting = receiver is not None and not receiver.done()
-        if receiver is not None and waiting and self._recv_needs == _READ:
-            self.kept = self._try_receive(self.recv_bytes)
+        receiver, sender = self.recv_waiter, self._send_waiter
+        if receiver is not None and receiver.done():
+            receiver = None
+        if receiver is not None and not self._recv_needs_room:
+            self.kept = self._try_receive(self._recv_bytes)
             if self.kept is not None or self.failure is not None:
                 receiver.set_result(None)
-            elif self._recv_needs == _WRITE:
-                self._watch_writable()
-        elif self.idle:
+        elif self.idle_until:
             self.owner.on_unasked(self)
-        elif not waiting and self._is_sending() and len(self.kept or b'') < self.recv_bytes:
+        elif receiver is None and sender is not None and not sender.done() and len(self.kept or b'') < self.head_bytes:
             self._keep()
         else:
             self._pause()
 
-    def _is_sending(self) -> bool:
-        return self._send_waiter is not None and not self._send_waiter.done()
-
     def _keep(self) -> None:
         """Receive while a send waits: the server may answer before it has read the request, and then reset."""
         kept = self.kept if isinstance(self.kept, bytearray) else bytearray(self.kept or b'')
-        data = self._try_receive(self.recv_bytes - len(kept))
+        data = self._try_receive(self.head_bytes - len(kept))
         if data:
             kept += data
             self.kept = kept
-        elif data is not None or self.failure is not None or self._recv_needs == _WRITE:
+        elif data is not None or self.failure is not None or self._recv_needs_room:
             self._pause()
 
     def _pause(self) -> None:
@@ -260,15 +238,15 @@ class Link:
             raise self.failure
         try:
             if len(data) <= self.send_bytes:
-                sent = self.sock_send(data)
+                sent = self.sock.send(data)
             else:
                 with memoryview(data)[: self.send_bytes] as record:
-                    sent = self.sock_send(record)
+                    sent = self.sock.send(record)
         except _NO_ROOM_TO_WRITE:
-            self._send_needs = _WRITE
+            self._send_needs_bytes = False
             return 0
         except ssl.SSLWantReadError:
-            self._send_needs = _READ
+            self._send_needs_bytes = True
             return 0
         except Exception as failure:
             # A socket tells of a reset once. As a send was told, the end of the stream proves no body whole.
@@ -276,15 +254,15 @@ class Link:
             self.drained = False
         else:
             self.bytes_sent += sent
-            if self._recv_waiter is not None:
+            if self.recv_waiter is not None:
                 self._recv_deadline = self.loop.time() + self.wait_seconds
             return sent
         raise self._refusal() or self.end_is_failure
 
     def _refusal(self) -> Exception | None:
         """What a server of TLS said before it closed, such as that it wants a certificate."""
-        if self._recv_waiter is None and self.kept is None:
-            self.kept = self._try_receive(self.recv_bytes)
+        if self.recv_waiter is None and self.kept is None:
+            self.kept = self._try_receive(self.head_bytes)
         return None if isinstance(self.failure, OSError) and is_lost(self.failure) else self.failure
 
     async def send_rest(self, data: bytes | memoryview, sent: int) -> None:
@@ -311,21 +289,18 @@ class Link:
                 self._send_deadline = self.loop.time() + self.wait_seconds
             elif self.loop.time() >= self._send_deadline:
                 raise WaitTimeoutError
+            waiter = self._send_waiter = self.loop.create_future()
+            if not self._send_needs_bytes:
+                self._watch_writable()
+            self.watch()
+            if self._timer is None:
+                self._timer = self.loop.call_at(self._send_deadline, self._on_timer)
             try:
-                outcome = await self._until_sendable()
+                outcome = await waiter
             finally:
                 self._send_waiter = None
             if outcome is WaitTimeoutError:
                 raise WaitTimeoutError
-
-    def _until_sendable(self) -> asyncio.Future[Any]:
-        waiter = self._send_waiter = self.loop.create_future()
-        if self._send_needs == _WRITE:
-            self._watch_writable()
-        self.watch()
-        if self._timer is None:
-            self._timer = self.loop.call_at(self._send_deadline, self._on_timer)
-        return waiter
 
     def _watch_writable(self) -> None:
         if not self._writing:
@@ -335,15 +310,15 @@ class Link:
     def _on_writable(self) -> None:
         self._writing = False
         self.loop.remove_writer(self._fd)
-        if self._send_needs == _WRITE:
+        if not self._send_needs_bytes:
             self._wake_sender()
-        if self._recv_needs == _WRITE:
-            self._recv_needs = _READ
+        if self._recv_needs_room:
+            self._recv_needs_room = False
             self.watch()
             self._on_readable()
 
     def _wake_sender(self) -> None:
-        self._send_needs = _WRITE
+        self._send_needs_bytes = False
         if self._send_waiter is not None:
             complete(self._send_waiter)
 
@@ -353,7 +328,7 @@ class Link:
         self._timer = None
         now = self.loop.time()
         earliest = 0.0
-        for waiter, deadline in ((self._recv_waiter, self._recv_deadline), (self._send_waiter, self._send_deadline)):
+        for waiter, deadline in ((self.recv_waiter, self._recv_deadline), (self._send_waiter, self._send_deadline)):
             if waiter is None or waiter.done():
                 continue
             if deadline <= now:
@@ -398,7 +373,7 @@ class Link:
         self.failure = AbandonedError(f'the {left} was left')
         self.kept = None
         self.drained = True
-        for waiter in (self._recv_waiter, self._send_waiter):
+        for waiter in (self.recv_waiter, self._send_waiter):
             if waiter is not None:
                 complete(waiter)
 
