@@ -23,6 +23,23 @@ is false, calls `done(status, length)` after each, and returns when the last has
 
 PIECE = bytes(65536)
 
+JSON = b'{"messages": [{"role": "user", "content": "%b"}]}' % b' '.join([b'lorem ipsum dolor'] * 53)
+"""A kilobyte."""
+
+HEADERS = {
+    'accept': 'application/json',
+    'accept-language': 'en',
+    'authorization': 'Bearer 4c6f72656d20697073756d20646f6c6f7220736974',
+    'content-type': 'application/json',
+    'idempotency-key': '7b1d2f3e-4a5b-4c6d-8e7f-90a1b2c3d4e5',
+    'traceparent': '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+    'user-agent': 'benchmark/1',
+    'x-client-name': 'benchmark',
+    'x-client-version': '1.2.3',
+    'x-request-id': '0af76519-16cd-43dd-8448-eb211c80319c',
+}
+"""A program's own."""
+
 
 class NotOffered(Exception):
     """The client does not offer this, which is no failure. The message says what is missing."""
@@ -35,6 +52,8 @@ class Operations(NamedTuple, Generic[Returned]):
     """A body in pieces, none of them kept."""
     upload: Callable[[], Returned] | None = None
     """A POST of `job.upload_bytes` bytes in the pieces of `job.pieces()`."""
+    post: Callable[[], Returned] | None = None
+    """A POST of `JSON` with `HEADERS`; a small body comes back."""
 
 
 AsyncOperations = Operations[Awaitable[Result]]
@@ -80,6 +99,10 @@ class Job:
         self.get_request = f'GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n'.encode()
         self.post_request = (
             f'POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {upload_bytes}\r\n\r\n'.encode()
+        )
+        lines = ''.join(f'{name}: {value}\r\n' for name, value in HEADERS.items())
+        self.json_request = (
+            f'POST {path} HTTP/1.1\r\nhost: {address}\r\n{lines}content-length: {len(JSON)}\r\n\r\n'.encode() + JSON
         )
         self.url = f'{"https" if authority else "http"}://{address}{path}'
 

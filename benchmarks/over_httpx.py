@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-from job import AsyncOperations, Job, Operations, Result
+from job import HEADERS, JSON, AsyncOperations, Job, Operations, Result
 
 
 @contextlib.asynccontextmanager
@@ -15,6 +15,10 @@ async def operations(library: Any, transport: Any, job: Job) -> AsyncIterator[As
 
         async def get() -> Result:
             response = await client.get(url)
+            return response.status_code, len(response.content)
+
+        async def post() -> Result:
+            response = await client.post(url, headers=HEADERS, content=JSON)
             return response.status_code, len(response.content)
 
         async def download() -> Result:
@@ -33,7 +37,7 @@ async def operations(library: Any, transport: Any, job: Job) -> AsyncIterator[As
             response = await client.post(url, content=pieces(), headers=headers)
             return response.status_code, len(response.content)
 
-        yield Operations(get, download, upload)
+        yield Operations(get, download, upload, post)
 
 
 def limits(library: Any, job: Job) -> Any:

@@ -43,6 +43,8 @@ class Row(NamedTuple):
 
 def units(workload: Workload, megabytes: int) -> int:
     """How much one exchange counts."""
+    if workload.unit == 'events':
+        return workload.body_bytes(megabytes) // workload.event_bytes
     if workload.unit != 'bytes':
         return 1
     return workload.upload_bytes(megabytes) or workload.body_bytes(megabytes)
@@ -94,37 +96,39 @@ class Claim(NamedTuple):
 
 
 def claims() -> Iterator[Claim]:
-    for workload in ('get_32', 'get_32_tls'):
-        for loop in ('asyncio', 'uvloop'):
-            ours = ('lowhaio', workload, loop)
-            yield Claim(f'{workload} on {loop}: × aiohttp', 'rate', 4, ours, ('aiohttp', workload, loop))
-            yield Claim(f'{workload} on {loop}: × the floor', 'rate', 0.6, ours, ('floor_loop', workload, loop))
-        ours = ('lowhaio', workload, 'asyncio')
-        yield Claim(f'{workload}: × the fastest peer', 'rate', 2.25, ours, ('best peer', workload, 'asyncio'))
-        yield Claim(f'{workload}: × lowhaio 0.0.89', 'rate', 3.5, ours, ('lowhaio_0_0_89', workload, 'asyncio'))
+    def ours(workload: str, loop: str = 'asyncio') -> tuple[str, str, str]:
+        return 'lowhaio', workload, loop
+
+    theirs = ('floor_interface', 'get_32', 'asyncio')
+    yield Claim('get_32: × the floor of the interface', 'rate', 0.6, ours('get_32'), theirs)
+    for workload, loop, needed in (
+        ('headers_32', 'asyncio', 1.3),
+        ('get_32_tls', 'asyncio', 1.4),
+        ('get_32', 'uvloop', 1),
+        ('get_32_tls', 'uvloop', 1),
+    ):
+        theirs = ('pyreqwest', workload, loop)
+        yield Claim(f'{workload} on {loop}: × pyreqwest', 'rate', needed, ours(workload, loop), theirs)
     for few, many in (('get_32', 'get_256'), ('get_32_tls', 'get_256_tls')):
-        theirs = ('lowhaio', few, 'asyncio')
-        yield Claim(f'{many}: × its own {few}', 'rate', 0.8, ('lowhaio', many, 'asyncio'), theirs)
+        yield Claim(f'{many}: × its own {few}', 'rate', 0.8, ours(many), ours(few))
     for workload in ('download', 'download_tls', 'upload', 'upload_tls'):
-        ours = ('lowhaio', workload, 'asyncio')
-        yield Claim(f'{workload}: × the floor', 'rate', 0.9, ours, ('floor_blocking', workload, 'asyncio'))
-        yield Claim(
-            f'{workload}: processor time for each byte, × the least of any peer',
-            'cpu',
-            1,
-            ours,
-            ('best peer', workload, 'asyncio'),
-            at_most=True,
-        )
-    theirs = ('lowhaio', 'download', 'asyncio')
-    yield Claim('chunked_8192: × its own download', 'rate', 0.9, ('lowhaio', 'chunked_8192', 'asyncio'), theirs)
+        theirs = ('floor_blocking', workload, 'asyncio')
+        yield Claim(f'{workload}: × the floor', 'rate', 0.9, ours(workload), theirs)
+        title = f'{workload}: processor time for each byte, × the least of any peer'
+        yield Claim(title, 'cpu', 1.15, ours(workload), ('best peer', workload, 'asyncio'), at_most=True)
+    yield Claim('chunked_8192: × its own download', 'rate', 0.9, ours('chunked_8192'), ours('download'))
     for workload in ('handshake_1', 'handshake_32'):
-        ours, theirs = ('lowhaio', workload, 'asyncio'), ('aiohttp', workload, 'asyncio')
-        yield Claim(f'{workload}: processor time, × aiohttp', 'cpu', 1 / 1.5, ours, theirs, at_most=True)
-    ours, theirs = ('lowhaio', 'get_2000', 'asyncio'), ('aiohttp', 'get_2000', 'asyncio')
-    yield Claim('get_2000: memory for each idle connection, × aiohttp', 'idle_bytes', 1 / 3, ours, theirs, at_most=True)
-    theirs = ('lowhaio', 'get_1', 'asyncio')
-    yield Claim('get_2000: processor time for each request, × get_1', 'cpu', 1.5, ours, theirs, at_most=True)
+        theirs = ('aiohttp', workload, 'asyncio')
+        yield Claim(f'{workload}: processor time, × aiohttp', 'cpu', 1 / 1.5, ours(workload), theirs, at_most=True)
+    theirs = ('aiohttp', 'get_2000', 'asyncio')
+    title = 'get_2000: memory for each idle connection, × aiohttp'
+    yield Claim(title, 'idle_bytes', 1 / 3, ours('get_2000'), theirs, at_most=True)
+    title = 'get_2000: processor time for each request, × get_1'
+    yield Claim(title, 'cpu', 1.3, ours('get_2000'), ours('get_1'), at_most=True)
+    for workload in ('get_32', 'get_32_tls', 'get_256', 'get_256_tls'):
+        for client, needed in (('httpx2', 5), ('httpx2_aiohttp', 1.3), ('httpx_pyreqwest', 1), ('floor_httpx2', 0.75)):
+            bridge, theirs = ('httpx2_lowhaio', workload, 'asyncio'), (client, workload, 'asyncio')
+            yield Claim(f'{workload}, under httpx2: × {client}', 'rate', needed, bridge, theirs)
 
 
 def is_peer(row: Row) -> bool:
@@ -169,6 +173,7 @@ def workload_table(workload: Workload, rows: list[Row]) -> list[str]:
     scale, rate_title, cpu_scale, cpu_title = {
         'requests': (1, 'requests/s', 1e6, 'µs'),
         'bytes': (1e-6, 'MB/s', 1e9, 's/GB'),
+        'events': (1, 'events/s', 1e6, 'µs'),
         'imports': (1, 'imports/s', 1e3, 'ms'),
     }[workload.unit]
     memory = workload.connections >= 1000
@@ -232,7 +237,7 @@ def write(results: dict[str, Any], folder: Path) -> None:
         {
             'file': str(folder / f'{name}.svg'),
             'title': workloads[name].title,
-            'unit': {'requests': 'requests/s', 'bytes': 'MB/s', 'imports': 'imports/s'}[workloads[name].unit],
+            'unit': 'MB/s' if workloads[name].unit == 'bytes' else f'{workloads[name].unit}/s',
             'bars': [
                 {
                     'label': row.client + (f' ({row.loop})' if row.loop != 'asyncio' else ''),

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import yarl
 
-from job import AsyncOperations, Job, Operations, Result
+from job import HEADERS, JSON, AsyncOperations, Job, Operations, Result
 
 
 @contextlib.asynccontextmanager
@@ -17,6 +17,10 @@ async def async_client(job: Job) -> AsyncIterator[AsyncOperations]:
 
         async def get() -> Result:
             async with session.get(url) as response:
+                return response.status, len(await response.read())
+
+        async def post() -> Result:
+            async with session.post(url, headers=HEADERS, data=JSON) as response:
                 return response.status, len(await response.read())
 
         async def download() -> Result:
@@ -35,4 +39,4 @@ async def async_client(job: Job) -> AsyncIterator[AsyncOperations]:
             async with session.post(url, data=pieces(), headers=headers) as response:
                 return response.status, len(await response.read())
 
-        yield Operations(get, download, upload)
+        yield Operations(get, download, upload, post)

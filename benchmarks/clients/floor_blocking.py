@@ -38,7 +38,7 @@ def exchange_length(sock: socket.socket, request: bytes) -> int:
 def thread_client(job: Job) -> Iterator[ThreadOperations]:
     if job.connections > 1:
         raise NotOffered('a floor for one connection only')
-    if job.path.startswith(('/chunked', '/gzip')):
+    if job.path.startswith(('/chunked', '/gzip', '/events')):
         raise NotOffered('a floor for bodies with a length, taken as they are')
     with connect(job) as probe:
         if job.operation == 'upload':

@@ -7,6 +7,7 @@ lies between this and `lowhaio` is the work of the core.
 
 import asyncio
 import contextlib
+import functools
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
@@ -83,14 +84,15 @@ async def async_client(job: Job) -> AsyncIterator[AsyncOperations]:
             response = Response(sock, job.get_request)
         pool = Pool(response, idle)
 
-        async def get() -> Result:
+        async def small(request: bytes) -> Result:
             headers = {}
             async with pool.connection((), job.port, None, server_hostname=job.host) as connection:
-                await pool.send(connection, job.get_request)
+                await pool.send(connection, request)
                 code, cursor = await pool.recv_status_line(connection)
                 async for key, value, cursor in pool.recv_headers(connection, cursor):
                     headers[key] = value
                 pieces = [piece async for piece in pool.recv_body(connection, cursor)]
             return int(code), len(b''.join(pieces))
 
-        yield Operations(get)
+        get, post = functools.partial(small, job.get_request), functools.partial(small, job.json_request)
+        yield Operations(get, post=post)

@@ -5,6 +5,7 @@ Nothing is parsed: the length of a response is learned from the first one, befor
 
 import asyncio
 import contextlib
+import functools
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -42,7 +43,7 @@ class Wire:
 @contextlib.contextmanager
 def idle_wires(job: Job) -> Iterator[list[Wire]]:
     """As many as the job has connections, to be taken out and put back."""
-    if job.operation != 'get' or not job.reuse:
+    if job.operation not in ('get', 'post') or not job.reuse:
         raise NotOffered('a floor for small responses on kept connections only')
     loop = asyncio.get_running_loop()
     wires = [Wire(connect(job), loop) for _ in range(job.connections)]
@@ -57,10 +58,11 @@ async def async_client(job: Job) -> AsyncIterator[AsyncOperations]:
         with connect(job) as sock:
             length = exchange_length(sock, job.get_request)
 
-        async def get() -> Result:
+        async def small(request: bytes) -> Result:
             wire = idle.pop()
-            await wire.exchange(job.get_request, length)
+            await wire.exchange(request, length)
             idle.append(wire)
             return 200, job.body_bytes
 
-        yield Operations(get)
+        get, post = functools.partial(small, job.get_request), functools.partial(small, job.json_request)
+        yield Operations(get, post=post)

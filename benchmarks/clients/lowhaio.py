@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
@@ -38,9 +39,9 @@ async def async_client(job: Job) -> AsyncIterator[AsyncOperations]:
                 body = lowhaio_gzip.decompress(body)
             return int(code), body
 
-        async def get() -> Result:
+        async def small(request: bytes) -> Result:
             async with pool.connection(addresses, job.port, context, server_hostname=job.host) as connection:
-                await pool.send(connection, job.get_request)
+                await pool.send(connection, request)
                 status, body = await respond(connection)
                 return status, len(b''.join([piece async for piece in body]))
 
@@ -61,4 +62,5 @@ async def async_client(job: Job) -> AsyncIterator[AsyncOperations]:
                 status, body = await respond(connection)
                 return status, len(b''.join([piece async for piece in body]))
 
-        yield Operations(get, download, upload)
+        get, post = functools.partial(small, job.get_request), functools.partial(small, job.json_request)
+        yield Operations(get, download, upload, post)

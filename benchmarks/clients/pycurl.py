@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pycurl
 
-from job import PIECE, Drive, Job
+from job import PIECE, Drive, Job, NotOffered
 
 
 class Transfer:
@@ -40,6 +40,8 @@ class Transfer:
 
 @contextlib.contextmanager
 def multi_client(job: Job) -> Iterator[Drive]:
+    if job.operation == 'post':
+        raise NotOffered('no post')
     epoll = select.epoll()
     registered: set[int] = set()
     wait_milliseconds = 0

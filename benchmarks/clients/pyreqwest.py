@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pyreqwest.client import ClientBuilder
 
-from job import AsyncOperations, Job, Operations, Result
+from job import HEADERS, JSON, AsyncOperations, Job, Operations, Result
 
 
 @contextlib.asynccontextmanager
@@ -18,6 +18,10 @@ async def async_client(job: Job) -> AsyncIterator[AsyncOperations]:
 
         async def get() -> Result:
             response = await client.get(job.url).build().send()
+            return response.status, len(await response.bytes())
+
+        async def post() -> Result:
+            response = await client.post(job.url).headers(HEADERS).body_bytes(JSON).build().send()
             return response.status, len(await response.bytes())
 
         async def download() -> Result:
@@ -36,4 +40,4 @@ async def async_client(job: Job) -> AsyncIterator[AsyncOperations]:
             response = await request.body_stream(pieces()).build().send()
             return response.status, len(await response.bytes())
 
-        yield Operations(get, download, upload)
+        yield Operations(get, download, upload, post)

@@ -16,10 +16,10 @@ class Workload(NamedTuple):
     name: str
     title: str
     operation: str
-    """`get`, `download` or `upload`, as in `job.Operations`, or `import`."""
+    """`get`, `post`, `download` or `upload`, as in `job.Operations`, or `import`."""
     path: str
     unit: str = 'requests'
-    """What the rate counts: `requests`, `bytes` or `imports`."""
+    """What the rate counts: `requests`, `bytes`, `events` or `imports`."""
     tls: bool = False
     connections: int = 1
     reuse: bool = True
@@ -30,6 +30,8 @@ class Workload(NamedTuple):
     body_bytes: Callable[[int], int] = lambda megabytes: 0
     """The length of the body of the response, decoded, given the megabytes of a large body."""
     upload_bytes: Callable[[int], int] = lambda megabytes: 0
+    event_bytes: int = 0
+    """The length of an event, where these are counted."""
 
 
 def load_workloads() -> dict[str, Workload]:

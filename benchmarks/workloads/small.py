@@ -1,4 +1,4 @@
-"""GETs of 100 bytes over kept connections: with the 5 headers that nginx sends, and with 20."""
+"""GETs of 100 bytes over kept connections, with the 5 headers that nginx sends, and with 20; and POSTs of 1 KB."""
 
 from workloads import Workload
 
@@ -56,6 +56,15 @@ WORKLOADS = (
         path='/headers',
         connections=32,
         location=lambda megabytes: HEADERS_LOCATION,
+        body_bytes=lambda megabytes: len(BODY),
+    ),
+    Workload(
+        name='post_32',
+        title='POSTs of 1 KB of JSON with 10 headers, 32 connections, plain',
+        operation='post',
+        path='/small',
+        connections=32,
+        location=lambda megabytes: LOCATION,
         body_bytes=lambda megabytes: len(BODY),
     ),
     small('get_2000', 2000, tls=False),
