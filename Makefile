@@ -11,7 +11,6 @@ VENV ?= .venv
 ARGS ?=
 WORKERS ?= auto
 SECONDS ?= 600
-UNDER ?=
 URL ?=
 NAME ?=
 VERSION ?=
@@ -42,7 +41,7 @@ run: $(READY) ## do the main job against a server on this machine, or GET the UR
 	$(BIN)/python examples/composed.py $(URL)
 
 test: $(READY) ## run the tests, in random order, on all processors; ARGS goes to pytest
-	$(BIN)/python $(UNDER) -m pytest --numprocesses $(WORKERS) --maxprocesses 8 $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 $(ARGS)
 
 check: $(READY) ## check format, lint and types
 	$(BIN)/ruff format --check .
@@ -54,8 +53,7 @@ format: $(READY) ## put the code in order
 	$(BIN)/ruff check --fix .
 
 coverage: $(READY) ## run the tests and demand that they reach every line and branch
-	$(MAKE) test WORKERS=0 UNDER='-m coverage run'
-	$(BIN)/coverage combine --quiet
+	$(MAKE) test ARGS='$(ARGS) --cov --cov-report='
 	$(BIN)/coverage report
 
 wheels: $(READY) ## build the packages into dist/

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 import tracemalloc
 from collections.abc import Iterator
 
@@ -17,7 +18,7 @@ from support.scripted import scripted
 from support.sockets import clients_of
 
 ROUNDS = 3
-REQUESTS = 100
+REQUESTS = 200
 SMALLEST_OBJECT = 32
 """Bytes; an empty `object()` and the place of its pointer take no less."""
 CONNECTIONS = 200
@@ -25,11 +26,14 @@ CONNECTIONS = 200
 
 @pytest.fixture(autouse=True)
 def traced() -> Iterator[None]:
+    """Memory is traced, and httpx2 and httpx log nothing: pytest keeps what is logged until the test has ended."""
+    logging.disable()
     tracemalloc.start()
     try:
         yield
     finally:
         tracemalloc.stop()
+        logging.disable(logging.NOTSET)
 
 
 def traced_bytes() -> int:
