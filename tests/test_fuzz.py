@@ -245,8 +245,8 @@ def test_work_is_linear(shape: Callable[[int], bytes], sizes: tuple[int, ...]) -
 
     async def work() -> list[int]:
         async with player(limit=64 * KIB) as playing:
-            await steps(playing, shape(400), sizes)  # what is done once for all responses
-            return [await steps(playing, shape(size), sizes) for size in (400, 800, 1600)]
+            await steps(playing, shape(600), sizes)  # what is done once for all responses
+            return [await steps(playing, shape(size), sizes) for size in (600, 1200, 2400)]
 
     once, twice, four_times = run(work())
     assert twice <= 2.2 * once + 100
