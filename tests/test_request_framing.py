@@ -271,7 +271,7 @@ SECOND: dict[str, tuple[BytesLike, bool]] = {
 
 @pytest.mark.parametrize(('second', 'whole'), SECOND.values(), ids=SECOND)
 async def test_a_request_like_the_last_one(second: BytesLike, whole: bool) -> None:
-    """What is known of the last request to a server holds for the next where its head and its size are the same."""
+    """Each is judged by what it says itself, however much of it is as in the one before."""
     sizes = [len(FIRST), len(second)]
     assert len(second) == len(FIRST) or not whole
 

@@ -24,7 +24,7 @@ from support.lines import lines_of_code
 
 ROOT = Path(__file__).parent.parent
 DISTRIBUTIONS = sorted(path.name for path in (ROOT / 'packages').iterdir())
-MOST_LINES_OF_THE_CORE = 1474  # what it takes today, and a reason to delete something before it grows
+MOST_LINES_OF_THE_CORE = 1468  # what it takes today, and a reason to delete something before it grows
 
 
 @functools.cache

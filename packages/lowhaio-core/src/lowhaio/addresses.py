@@ -37,18 +37,13 @@ class WrapsSocket(Protocol):
 
 
 class Origin:
-    """The idle connections that share a key. The context is kept alive, as its identity is part of the key.
+    """The idle connections that share a key. The context is kept alive, as its identity is part of the key."""
 
-    `request` is the last one that was sent at once and was whole: its head, its method, and its size with the body. One
-    that begins with the same head and has as many bytes is whole too, without another look at what its head says.
-    """
-
-    __slots__ = ('__weakref__', 'context', 'idle', 'request')
+    __slots__ = ('__weakref__', 'context', 'idle')
 
     def __init__(self, context: WrapsSocket) -> None:
         self.context = context
         self.idle: list[Any] = []
-        self.request = b'', b'', 0
 
 
 class Target:

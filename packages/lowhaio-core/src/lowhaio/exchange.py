@@ -90,18 +90,14 @@ class Exchange:
                 self.fail(AbandonedError('the pool was left'), 'send')
             if not self.may_be_followed():
                 raise self.error(errors.LocalProtocolError, 'this connection takes no other request: leave its block')
-        head, method, size = link.origin.request
         self.request = None
-        if len(data) != size or data[: len(head)] != head:
-            try:
-                method, end = grammar.parse_request(data)
-            except RefusedError as refused:
-                raise self.error(errors.LocalProtocolError, str(refused)) from None
-            if end:
-                link.origin.request = bytes(data[:end]), method, len(data)
-            else:
-                self.request = grammar.RequestFraming()
-                self.request.feed(data)
+        try:
+            method, is_whole = grammar.parse_request(data)
+        except RefusedError as refused:
+            raise self.error(errors.LocalProtocolError, str(refused)) from None
+        if not is_whole:
+            self.request = grammar.RequestFraming()
+            self.request.feed(data)
         if again or not link.reading:
             self.check_silence()
         self.method = method

@@ -248,15 +248,14 @@ def response_framing(method: bytes, status: Status, fields: list[Field]) -> tupl
     return _LENGTH, int(first), persists
 
 
-def parse_request(data: bytes | memoryview) -> tuple[bytes, int]:
-    """The method of a request and the space after it, and where its head ends if all is there and simple, else 0."""
+def parse_request(data: bytes | memoryview) -> tuple[bytes, bool]:
+    """The method of a request and the space after it, and whether all of it is there and simple."""
     request = _REQUEST.match(data, 0, FOLLOWED_MAX)
     if request is None:
         start = shown(bytes(data[:FOLLOWED_MAX]))
         raise RefusedError(f'a request begins with its method and a space, not with {start}')
     method, length, head_is_whole = request.groups()
-    is_whole = head_is_whole and int(length or 0) == len(data) - request.end()
-    return method, request.end() if is_whole else 0
+    return method, bool(head_is_whole) and int(length or 0) == len(data) - request.end()
 
 
 class RequestFraming:
