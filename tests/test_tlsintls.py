@@ -164,7 +164,8 @@ class TwiceEncrypted:
         peer.socket.sendall(self._encrypted.read())
 
 
-async def test_rest_of_a_record_is_sent_by_nothing_but_send(authority: Authority) -> None:
+@pytest.mark.parametrize('goes_on', [False, True], ids=['given up', 'called again'])
+async def test_rest_of_a_record_is_sent_by_nothing_but_send(goes_on: bool, authority: Authority) -> None:
     """The server can read no more than `send` has said, whatever is received after it, and however the end is."""
     tls = authority.server()
     tls.num_tickets = 0  # unread, they would make a reset of the end
@@ -175,14 +176,16 @@ async def test_rest_of_a_record_is_sent_by_nothing_but_send(authority: Authority
         sock.setblocking(False)
         wrapped = context.wrap_socket(sock, server_hostname='localhost', do_handshake_on_connect=False)
         wrapped = until_done(wrapped, wrapped.do_handshake)
-        sent = 0
+        sent, data = 0, bytes(100_000)
         with pytest.raises(ssl.SSLWantWriteError):
             while True:
-                sent += wrapped.send(bytes(100_000))
+                sent += wrapped.send(data)
         script.reads.set()
         assert select.select([], [wrapped.fileno()], [], PATIENCE)[1]
         with pytest.raises(ssl.SSLWantReadError):
             wrapped.recv(100)
+        if goes_on:
+            sent += until_done(wrapped, wrapped.send, data)
         wrapped.unwrap()
         wrapped.close()
     assert script.readable_bytes == sent > 0
