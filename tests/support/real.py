@@ -168,12 +168,21 @@ def running(command: list[str], log: Path, *ports: int) -> Iterator[None]:
                 _wait_for(port, process, log)
             yield
         finally:
-            process.terminate()
             try:
-                process.wait(PATIENCE)
+                _end(process)
             finally:
                 process.kill()
                 process.wait()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask it to end, and again every second: tinyproxy loses a signal that comes right before it waits for clients."""
+    deadline = time.monotonic() + PATIENCE
+    while process.poll() is None and time.monotonic() < deadline:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1)
+    process.wait(0)
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
