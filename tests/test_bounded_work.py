@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import sys
 import threading
 import tracemalloc
-from types import FrameType
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
 import lowhaio
 from lowhaio_nonssl import NonSSLSocket
+from support.calls import Calls
 from support.certificates import HOST
 from support.pools import (
     HEAD,
@@ -48,21 +47,6 @@ async def test_8_endless_line_is_refused_at_the_limit(
             with pytest.raises(lowhaio.SentRemoteProtocolError, match=r'line of .*limit of 65536') as caught:
                 await exchanged(pool, connection)
     assert 65537 < caught.value.bytes_received <= 65537 + 1000
-
-
-class Calls:
-    """Counts the calls of functions, those written in C too, while its block is active."""
-
-    def __enter__(self) -> Self:
-        self.count = 0
-        sys.setprofile(self._on_event)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        sys.setprofile(None)
-
-    def _on_event(self, frame: FrameType, event: str, argument: object) -> None:
-        self.count += event in ('call', 'c_call')
 
 
 class Dripping(NonSSLSocket):

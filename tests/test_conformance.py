@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from typing import Any
 
-import brotli  # type: ignore[import-untyped]  # it has no types
+import brotli
 import pytest
 from backports import zstd
 

@@ -11,9 +11,14 @@ from typing import Any
 import pytest
 
 from lowhaio_sigv4 import Credentials
+from support.lines import lines_of_code
 from support.s3 import REGION, Moto
 
 PROGRAM = Path(__file__).parent.parent / 'examples' / 's3_client.py'
+
+
+def test_the_example_is_short() -> None:
+    assert lines_of_code(PROGRAM.read_text()) < 80
 
 
 def run(moto: Moto, keys: Credentials, *arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:

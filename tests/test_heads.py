@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import sys
 import threading
 import tracemalloc
-from types import FrameType
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import pytest
 
 import lowhaio
 from lowhaio_nonssl import NonSSLContext, NonSSLSocket
+from support.calls import Calls
 from support.pools import REQUEST, Wrapping, small_pool, turns
 from support.puppets import in_turn, puppets, reads_head, says
 from support.scripted import Peer, scripted
@@ -162,21 +161,6 @@ async def test_receive_cancelled_at_every_suspension(late: bool) -> None:
 
 
 # Work and memory
-
-
-class Calls:
-    """Counts the calls of functions, those written in C too, while its block is active."""
-
-    def __enter__(self) -> Self:
-        self.count = 0
-        sys.setprofile(self._on_event)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        sys.setprofile(None)
-
-    def _on_event(self, frame: FrameType, event: str, argument: object) -> None:
-        self.count += event in ('call', 'c_call')
 
 
 FLOODS = {

@@ -17,6 +17,7 @@
 | `oracle`         | the same verdicts, found in another way than the core finds them                  |
 | `proxy`          | does harm at one byte of its choice, between the client and a real server         |
 | `retry`          | the rule for trying a request again, in ten lines                                 |
+| `calls`          | how much work something is, as the number of functions that it calls              |
 | `fuzzing`        | the response path under bytes that nobody chose                                   |
 | `readers`        | what the recipes read, made ready for the same fuzzer                             |
 | `reader_oracles` | what must come out of it, found in another way                                    |

@@ -78,7 +78,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-import brotli  # type: ignore[import-untyped]  # it has no types
+import brotli
 import trustme
 import wsproto.connection
 import wsproto.events

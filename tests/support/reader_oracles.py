@@ -256,8 +256,8 @@ def _validator(headers: Mapping[bytes, bytes]) -> bytes | None:
         quoted = len(tag) >= 2 and tag[:1] == tag[-1:] == b'"'
         return tag if quoted and not any(byte in b'"\x7f' or byte <= 0x20 for byte in inside) else None
     modified, date = (headers.get(name, b'') for name in (b'last-modified', b'date'))
-    times = [_time(modified), _time(date)]
-    return modified if None not in times and times[1] - times[0] >= 1 else None  # type: ignore[operator]  # not None
+    then, now = _time(modified), _time(date)
+    return modified if then is not None and now is not None and now - then >= 1 else None
 
 
 def _time(date: bytes) -> float | None:

@@ -28,7 +28,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import brotli  # type: ignore[import-untyped]  # it has no types
+import brotli
 from backports import zstd
 
 import lowhaio_chunked

@@ -101,6 +101,7 @@ class _Prepared:
         self._local_address, self._socket_options = local_address, socket_options
 
     def prepare_socket(self, sock: socket.socket) -> None:
+        """Called by the pool with each new socket, before it connects."""
         for option in self._socket_options:
             sock.setsockopt(*option)
         if self._local_address is not None and sock.family != socket.AF_UNIX:
